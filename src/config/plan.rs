@@ -1,0 +1,344 @@
+//! The checked configuration: what will be run. It can only be built from files without a
+//! mistake (`check.rs`), so nothing here needs to be checked again.
+//!
+//! Containers of all pods stand in one table. A pod's containers are one run of it: init
+//! containers first, in the order of the file, then the main containers. Ids are positions in
+//! these tables; they are only made here, for the plan that they belong to.
+
+use core::net::IpAddr;
+use core::ops::Range;
+use core::time::Duration;
+use std::path::PathBuf;
+
+/// Position of a pod in [`Plan::pods`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodId(pub u8);
+
+impl PodId {
+    /// The position as a number that slices take.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Position of a container in [`Plan::containers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId(pub u16);
+
+impl ContainerId {
+    /// The position as a number that slices take.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Everything that is to be run on this machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What holds for all pods.
+    pub machine: Machine,
+    /// At most `PODS_MAX`, in an order in which each pod stands behind those it is `after`.
+    pub pods: Vec<Pod>,
+    /// At most `CONTAINERS_MAX`, pod by pod.
+    pub containers: Vec<Container>,
+}
+
+/// What the machine file says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Machine {
+    /// The OCI runtime: a name to look up in PATH or an absolute path. `None`: the first of
+    /// `crun`, `runc` that PATH has.
+    pub runtime: Option<String>,
+    /// How long one call of the runtime may take.
+    pub runtime_timeout: Duration,
+    /// Our cgroup in every hierarchy, absolute from the hierarchy's root, without a closing slash.
+    pub cgroup_root: String,
+    /// What to do about limits that this host's cgroups cannot enforce.
+    pub cgroups: CgroupPolicy,
+    /// Where everything lives that a running pod needs and a reboot may forget.
+    pub state_directory: PathBuf,
+    /// Where the containers' output goes.
+    pub log_destination: LogDestination,
+}
+
+/// What to do about limits that this host's cgroups cannot enforce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupPolicy {
+    /// The container is not started; the error names the controller.
+    Required,
+    /// It is started all the same; a warning names the controller.
+    BestEffort,
+}
+
+/// Where the containers' output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogDestination {
+    /// To our own standard output and error, each line with the container's name before it.
+    Terminal,
+    /// To files in the CRI log format, `<state-directory>/logs/<pod>/<container>/<restart>.log`.
+    Files,
+}
+
+/// A group of containers that start, live and stop together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pod {
+    /// RFC 1123 label, unique in the plan.
+    pub name: String,
+    /// What happens to a main or init container that ended.
+    pub restart_policy: RestartPolicy,
+    /// Time from the first stop signal of the pod to the last SIGKILL; shared by its containers.
+    pub termination_grace_period: Duration,
+    /// How long to wait between restarts.
+    pub restart_backoff: Backoff,
+    /// Pods that must be ready or have succeeded before this one starts. All of them stand
+    /// before this one in the plan.
+    pub after: Vec<PodId>,
+    /// Directories that containers of the pod can share. Names are unique in the pod.
+    pub volumes: Vec<Volume>,
+    /// Init containers (regular and sidecars) in the order of the file.
+    pub init_containers: Range<u16>,
+    /// Main containers in the order of the file; never empty.
+    pub main_containers: Range<u16>,
+    /// What the whole pod may use: its own `resources` where given, else the sidecar formula
+    /// over its containers (Kubernetes, effective pod requests and limits).
+    pub resources: Resources,
+}
+
+impl Pod {
+    /// All its containers, in start order.
+    pub fn containers(&self) -> Range<usize> {
+        usize::from(self.init_containers.start)..usize::from(self.main_containers.end)
+    }
+}
+
+/// What happens to a container that ended (Kubernetes `restartPolicy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// It is started again, whatever its exit code.
+    Always,
+    /// It is started again unless its exit code was 0.
+    OnFailure,
+    /// It stays as it ended.
+    Never,
+}
+
+/// Growing pauses between restarts: none before the first, then `initial`, doubling up to `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The pause before the second restart. Kubernetes: 10 s.
+    pub initial: Duration,
+    /// The longest pause. Kubernetes: 300 s.
+    pub max: Duration,
+    /// A container that ran longer than this begins anew without a pause. Kubernetes: 600 s.
+    pub reset: Duration,
+}
+
+/// A directory that lives as long as the pod, or comes from the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// RFC 1123 label, unique in the pod.
+    pub name: String,
+    /// Where its content lives.
+    pub source: VolumeSource,
+}
+
+/// Where the content of a volume lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeSource {
+    /// A tmpfs of at most this many bytes, empty when the pod starts.
+    Memory {
+        /// From 1.
+        bytes: u64,
+    },
+    /// A tmpfs bounded only by the kernel (half of the memory), empty when the pod starts.
+    Empty,
+    /// An existing directory or file of the host (absolute path).
+    HostPath(PathBuf),
+}
+
+/// One container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Container {
+    /// RFC 1123 label, unique in the pod (init and main containers together).
+    pub name: String,
+    /// The pod that it belongs to.
+    pub pod: PodId,
+    /// Its part in the pod's lifecycle.
+    pub role: Role,
+    /// What it is made from.
+    pub image: Image,
+    /// What it may use; nothing where nothing was said.
+    pub resources: Resources,
+    /// How its health is found out. All `None` for regular init containers.
+    pub probes: Probes,
+}
+
+/// The part of a container in the pod's lifecycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// An init container that must end with 0 before anything later starts.
+    Init,
+    /// An init container with `restart-policy = "always"`: starts in its turn, then runs beside.
+    Sidecar,
+    /// An entry of `containers`.
+    Main,
+}
+
+/// What a container is made from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Image {
+    /// A ready OCI bundle directory; its `config.json` is used as it is, except for the cgroup.
+    Bundle(PathBuf),
+    /// A root file system; `config.json` is generated from the rest.
+    Rootfs(Box<Rootfs>),
+}
+
+/// A container described in the pod file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rootfs {
+    /// Absolute path of the root file system on the host.
+    pub path: PathBuf,
+    /// Whether the container may not write to it. True unless the file says otherwise.
+    pub read_only: bool,
+    /// The command and its arguments, `$(NAME)` already replaced; never empty.
+    pub args: Vec<String>,
+    /// The environment in the order of the file; has `PATH` unless the file sets it.
+    pub env: Vec<(String, String)>,
+    /// Absolute path inside the container.
+    pub working_directory: String,
+    /// Who the command runs as.
+    pub user: User,
+    /// Volumes inside the container.
+    pub mounts: Vec<Mount>,
+    /// The complete set of capabilities, with the prefix `CAP_`, sorted.
+    pub capabilities: Vec<String>,
+    /// Device nodes of the host that the container gets.
+    pub devices: Vec<Device>,
+    /// The container's host name.
+    pub hostname: String,
+    /// Which network it sees.
+    pub network: Network,
+}
+
+/// User and groups, as numbers: names would need the container's own files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+}
+
+/// A volume inside a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Position in [`Pod::volumes`].
+    pub volume: usize,
+    /// Absolute path inside the container.
+    pub path: String,
+    /// Whether the container may only read it.
+    pub read_only: bool,
+}
+
+/// A device node of the host, given to a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Absolute path on the host; may be missing until the container starts.
+    pub path: PathBuf,
+    /// Absolute path inside the container.
+    pub container_path: String,
+    /// What the container may do: a non-empty subset of `rwm` (read, write, make the node).
+    pub permissions: String,
+}
+
+/// Which network a container sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The host's.
+    Host,
+    /// One of the pod's own, with nothing but a loopback interface.
+    None,
+}
+
+/// Requests (what it should have) and limits (what it may not pass).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// What the kernel should leave to it under pressure.
+    pub requests: Requests,
+    /// What the kernel refuses to give beyond.
+    pub limits: Limits,
+}
+
+/// What the kernel should leave to a container or pod under pressure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Bytes of memory that are reclaimed last.
+    pub memory: Option<u64>,
+    /// Thousandths of a CPU; the share under contention.
+    pub cpu_millis: Option<u64>,
+}
+
+/// What the kernel refuses to give beyond.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory; beyond it the OOM killer comes.
+    pub memory: Option<u64>,
+    /// Thousandths of a CPU.
+    pub cpu_millis: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+}
+
+/// The probes of one container, at most one of each kind.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Probes {
+    /// Until it has succeeded once, nothing later starts and the other two do not run.
+    pub startup: Option<Probe>,
+    /// When it fails the container is restarted.
+    pub liveness: Option<Probe>,
+    /// Decides whether the container counts as ready; restarts nothing.
+    pub readiness: Option<Probe>,
+}
+
+/// How, how often and how patiently a container is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// What is asked.
+    pub check: Check,
+    /// Pause from the start of the process to the first try. Kubernetes: 0.
+    pub initial_delay: Duration,
+    /// From one try to the next. Kubernetes: 10 s.
+    pub period: Duration,
+    /// How long one try may take. Kubernetes: 1 s.
+    pub timeout: Duration,
+    /// Successes in a row that make it a success. Kubernetes: 1.
+    pub success_threshold: u32,
+    /// Failures in a row that make it a failure. Kubernetes: 3.
+    pub failure_threshold: u32,
+}
+
+/// What a probe asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Check {
+    /// A command inside the container; exit code 0 is success.
+    Exec {
+        /// The command and its arguments; never empty.
+        command: Vec<String>,
+    },
+    /// An HTTP GET; a status of 200 to 399 is success.
+    HttpGet {
+        /// Where to connect. An address and not a name: looking up a name could block.
+        host: IpAddr,
+        /// 1 to 65535.
+        port: u16,
+        /// Path and query, beginning with a slash.
+        path: String,
+    },
+    /// A TCP connection that is accepted.
+    TcpSocket {
+        /// Where to connect.
+        host: IpAddr,
+        /// 1 to 65535.
+        port: u16,
+    },
+}

@@ -1,0 +1,53 @@
+//! Every bound of the program, with its reason and its relation to the others. What goes beyond
+//! a bound is refused when the configuration is loaded, or counted as lost, never grown into.
+
+use core::time::Duration;
+
+/// Pods in one plan. An edge gateway runs one to twenty; a pod's index is a `u8`.
+pub const PODS_MAX: usize = 64;
+
+/// Containers in one plan, of all pods together. One decision looks at each record once, so this
+/// bounds the time of a turn of the loop.
+pub const CONTAINERS_MAX: usize = 256;
+
+/// Containers of one pod, init containers included.
+pub const POD_CONTAINERS_MAX: usize = 64;
+
+/// Volumes of one pod, and mounts, devices or capabilities of one container.
+pub const LIST_MAX: usize = 64;
+
+/// Arguments of one command, and variables of one environment.
+pub const WORDS_MAX: usize = 256;
+
+/// Characters of a name (RFC 1123 label, as in Kubernetes): it becomes a directory, a cgroup, a
+/// host name and part of a runtime's container id.
+pub const NAME_MAX: usize = 63;
+
+/// Bytes of one configuration file. The largest sensible pod file has some ten kilobytes.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Longest duration that a configuration may name: 10 years. Far beyond any use, and far from
+/// the end of the clock, so that adding two of them cannot overflow.
+pub const DURATION_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
+/// Shortest period of a probe. Below it the probe itself is the load.
+pub const PROBE_PERIOD_MIN: Duration = Duration::from_millis(10);
+
+/// Least time between the stop signal and SIGKILL (Kubernetes rule: two seconds, whatever is
+/// left of the grace period).
+pub const GRACE_MIN: Duration = Duration::from_secs(2);
+
+/// What is reported but not yet written down. Past it reports are counted as lost: one wake-up
+/// cannot usefully say more than one line about every container and pod.
+pub const REPORTS_MAX: usize = 512;
+
+/// Bytes kept of what went wrong (an error, the last words of a failed runtime) per container.
+pub const FAILURE_BYTES_MAX: usize = 400;
+
+/// Bytes kept of the output of one runtime call, as the kubelet keeps of a probe.
+pub const CALL_OUTPUT_BYTES_MAX: usize = 10 * 1024;
+
+const _: () = assert!(PODS_MAX <= u8::MAX as usize + 1, "a pod's index must fit its type");
+const _: () = assert!(CONTAINERS_MAX <= u16::MAX as usize, "a container's index must fit its type");
+const _: () = assert!(POD_CONTAINERS_MAX <= CONTAINERS_MAX, "one pod must fit into the plan");
+const _: () = assert!(REPORTS_MAX >= CONTAINERS_MAX + PODS_MAX, "a full shutdown must be reportable");
