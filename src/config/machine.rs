@@ -1,0 +1,151 @@
+//! Reading the machine file.
+
+use core::time::Duration;
+use std::path::PathBuf;
+
+use super::plan::{Backoff, CgroupPolicy, LogDestination, Machine};
+use super::problem::ProblemList;
+use super::reader::{Field, Table, TableKind};
+use super::value::INSTANT_MIN;
+
+pub(super) const MACHINE: TableKind = TableKind {
+    name: "the machine file",
+    keys: &[
+        "runtime",
+        "runtime-timeout",
+        "cgroup-root",
+        "cgroups",
+        "state-directory",
+        "restart-backoff",
+        "log-destination",
+    ],
+};
+pub(super) const RESTART_BACKOFF: TableKind =
+    TableKind { name: "`restart-backoff`", keys: &["initial", "max", "reset"] };
+
+/// Kubernetes' pauses (Pod Lifecycle, "Container restarts").
+const BACKOFF: Backoff = Backoff {
+    initial: Duration::from_secs(10),
+    max: Duration::from_secs(300),
+    reset: Duration::from_secs(600),
+};
+
+/// The machine, and the pauses that its pods use unless they say otherwise.
+pub(super) struct MachineFile {
+    pub(super) machine: Machine,
+    /// `None` where the file has no pauses that make sense.
+    pub(super) restart_backoff: Option<Backoff>,
+}
+
+impl Default for MachineFile {
+    fn default() -> MachineFile {
+        MachineFile {
+            machine: Machine {
+                runtime: None,
+                runtime_timeout: Duration::from_secs(30),
+                cgroup_root: "/outrigger".to_owned(),
+                cgroups: CgroupPolicy::Required,
+                state_directory: PathBuf::from("/run/outrigger"),
+                log_destination: LogDestination::Terminal,
+            },
+            restart_backoff: Some(BACKOFF),
+        }
+    }
+}
+
+pub(super) fn read_machine(mut table: Table<'_>, problems: &mut ProblemList<'_>) -> MachineFile {
+    let mut file = MachineFile::default();
+    let machine = &mut file.machine;
+    machine.runtime = table.take("runtime").and_then(|field| read_runtime(field, problems));
+    if let Some(timeout) =
+        table.take("runtime-timeout").and_then(|field| field.duration(INSTANT_MIN, problems))
+    {
+        machine.runtime_timeout = timeout;
+    }
+    if let Some(root) = table.take("cgroup-root").and_then(|field| read_cgroup_root(field, problems)) {
+        machine.cgroup_root = root;
+    }
+    let policies = [("required", CgroupPolicy::Required), ("best-effort", CgroupPolicy::BestEffort)];
+    if let Some(policy) = table.take("cgroups").and_then(|field| field.choice(&policies, problems)) {
+        machine.cgroups = policy;
+    }
+    if let Some(directory) = table.take("state-directory").and_then(|field| field.host_path(problems)) {
+        machine.state_directory = PathBuf::from(directory);
+    }
+    file.restart_backoff = match table.take("restart-backoff") {
+        Some(field) => read_backoff(field, Some(BACKOFF), problems),
+        None => Some(BACKOFF),
+    };
+    let destinations = [("terminal", LogDestination::Terminal), ("files", LogDestination::Files)];
+    if let Some(destination) =
+        table.take("log-destination").and_then(|field| field.choice(&destinations, problems))
+    {
+        machine.log_destination = destination;
+    }
+    table.finish(problems);
+    file
+}
+
+/// Reads `restart-backoff` over the pauses that hold where it says nothing.
+///
+/// `None` if it, or what it builds on, makes no sense; then nothing else can be said about it.
+pub(super) fn read_backoff(
+    field: Field<'_>,
+    base: Option<Backoff>,
+    problems: &mut ProblemList<'_>,
+) -> Option<Backoff> {
+    let before = problems.count();
+    let mut table = field.table(RESTART_BACKOFF, problems)?;
+    let mut duration = |key, min| {
+        let field = table.take(key)?;
+        Some((field.duration(min, problems)?, field.at()))
+    };
+    let initial = duration("initial", Duration::ZERO);
+    let max = duration("max", Duration::ZERO);
+    let reset = duration("reset", INSTANT_MIN);
+    table.finish(problems);
+    if problems.count() > before {
+        return None;
+    }
+    let merged = Backoff {
+        initial: initial.as_ref().map(|(value, _)| *value).or(base.map(|base| base.initial))?,
+        max: max.as_ref().map(|(value, _)| *value).or(base.map(|base| base.max))?,
+        reset: reset.map(|(value, _)| value).or(base.map(|base| base.reset))?,
+    };
+    if merged.max < merged.initial {
+        let at = max.or(initial).map_or(field.at(), |(_, at)| at);
+        let message = format!(
+            "the longest pause ({}) is shorter than the first ({})",
+            super::write_duration(merged.max),
+            super::write_duration(merged.initial)
+        );
+        problems.add(&at, message, "pauses only grow", "raise `max` or lower `initial`");
+        return None;
+    }
+    Some(merged)
+}
+
+/// A name without a slash is looked up in PATH; anything else must be found from the root.
+fn read_runtime(field: Field<'_>, problems: &mut ProblemList<'_>) -> Option<String> {
+    const HELP: &str = "write a name that PATH has (\"crun\") or an absolute path (\"/usr/bin/crun\")";
+    let runtime = field.string(problems, HELP)?;
+    if runtime.is_empty() || (runtime.contains('/') && !runtime.starts_with('/')) {
+        field.refuse(problems, "must be a name or an absolute path", "neither of the two", HELP);
+        return None;
+    }
+    Some(runtime.to_owned())
+}
+
+/// Our cgroup is made below the hierarchy's root and removed with what is in it, so it may be
+/// neither the root nor anything that leads out.
+fn read_cgroup_root(field: Field<'_>, problems: &mut ProblemList<'_>) -> Option<String> {
+    const HELP: &str = "write a path below the root of the cgroup hierarchy, \"/outrigger\", without `.`, \
+                        `..`, `//` and a slash at the end";
+    let path = field.host_path(problems)?;
+    let mut parts = path.split('/').skip(1);
+    if !parts.all(|part| !matches!(part, "" | "." | "..")) {
+        field.refuse(problems, "must be a normalised path below `/`", "not possible for a cgroup", HELP);
+        return None;
+    }
+    Some(path.to_owned())
+}

@@ -1,0 +1,107 @@
+//! Configuration: text to checked plan. Pure: files are read by `linux/`, their bytes come in here.
+//!
+//! A file goes through `document.rs` (bytes to a tree of values), then through the reader of its
+//! kind (`machine.rs`, `pod.rs` with `container.rs`, `probe.rs`, `resources.rs`), and all of them
+//! together through `check.rs`. Everybody adds what is wrong to one list and goes on, so that one
+//! run tells all mistakes; a plan is only made when the list is empty.
+
+mod capability;
+mod check;
+mod container;
+mod document;
+mod expand;
+mod machine;
+mod nearest;
+pub mod plan;
+mod pod;
+mod probe;
+mod problem;
+mod quantity;
+mod reader;
+mod resources;
+mod value;
+
+use self::machine::MachineFile;
+use self::plan::Plan;
+use self::problem::ProblemList;
+use self::reader::Table;
+
+pub use self::problem::Problems;
+pub(crate) use self::quantity::{write_cpu, write_duration, write_memory};
+pub use self::reader::TableKind;
+
+/// One configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The path as the user wrote it; shown in messages.
+    pub name: String,
+    /// What is in it, at most `FILE_BYTES_MAX`; a longer file is refused.
+    pub bytes: Vec<u8>,
+}
+
+/// Every table that a configuration file can have, with its keys. `docs/config.md` describes
+/// each of them, and a test compares the two.
+pub const TABLES: [TableKind; 15] = [
+    machine::MACHINE,
+    machine::RESTART_BACKOFF,
+    pod::POD,
+    pod::VOLUME,
+    container::CONTAINER,
+    container::MOUNT,
+    container::DEVICE,
+    capability::CAPABILITIES,
+    resources::RESOURCES,
+    resources::REQUESTS,
+    resources::LIMITS,
+    probe::PROBE,
+    probe::EXEC,
+    probe::HTTP_GET,
+    probe::TCP_SOCKET,
+];
+
+/// Reads the machine file, if there is one, and the pod files, one pod each.
+///
+/// Without a machine file its defaults hold. The pods of the plan are sorted so that each stands
+/// behind those that it is `after`; where that leaves a choice, in the order given.
+///
+/// # Errors
+///
+/// All mistakes of all files together, as a report for the user.
+pub fn load(machine: Option<&Source>, pods: &[Source]) -> Result<Plan, Problems> {
+    let mut problems = ProblemList::new(machine.into_iter().chain(pods).collect());
+    let machine_file = match machine {
+        None => MachineFile::default(),
+        Some(source) => {
+            problems.begin_file(0);
+            match document::parse(source, &mut problems) {
+                Some(table) => {
+                    let table = Table::new(machine::MACHINE, table.span(), table.get_ref());
+                    machine::read_machine(table, &mut problems)
+                }
+                None => MachineFile { restart_backoff: None, ..MachineFile::default() },
+            }
+        }
+    };
+
+    let first = usize::from(machine.is_some());
+    let mut files = Vec::with_capacity(pods.len());
+    let mut all_readable = true;
+    for (file, source) in pods.iter().enumerate() {
+        problems.begin_file(first + file);
+        let table = document::parse(source, &mut problems);
+        all_readable &= table.is_some() && !problems.is_damaged();
+        if let Some(table) = table {
+            let table = Table::new(pod::POD, table.span(), table.get_ref());
+            files.push(pod::read_pod(first + file, table, machine_file.restart_backoff, &mut problems));
+        }
+    }
+    if pods.is_empty() {
+        let help = "give at least one pod file, or a folder that has one";
+        problems.add_to_file("there is no pod to run".to_owned(), help);
+    }
+    check::check_pods(&files, all_readable, &mut problems);
+    match problems.into_problems() {
+        Some(problems) => Err(problems),
+        None => Ok(check::build_plan(machine_file.machine, files)),
+    }
+}

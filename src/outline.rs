@@ -1,0 +1,286 @@
+//! What `outrigger check` prints about a good configuration: who starts when and waits for what,
+//! who stops when, and what everybody may use. Pure: plan to text.
+
+use core::fmt::Write as _;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use crate::config::plan::{Check, Container, Plan, Pod, Probe, Resources, RestartPolicy, Role};
+use crate::config::{write_cpu, write_duration, write_memory};
+use crate::limits::GRACE_MIN;
+
+/// Describes every pod in start order, then the order of the pods if there is more than one.
+///
+/// Ends with a line break. The same plan gives the same text.
+pub fn outline(plan: &Plan) -> String {
+    // Writing to a String cannot fail, here and below.
+    let mut out = String::new();
+    for pod in &plan.pods {
+        let containers = plan.containers.get(pod.containers()).unwrap_or_default();
+        write_pod(&mut out, plan, pod, containers);
+        out.push('\n');
+    }
+    if plan.pods.len() > 1 {
+        write_pods_order(&mut out, plan);
+    } else {
+        out.truncate(out.trim_end().len());
+        out.push('\n');
+    }
+    out
+}
+
+fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container]) {
+    let _ = writeln!(out, "pod {}", pod.name);
+    if !pod.after.is_empty() {
+        let _ = writeln!(out, "  waits for: {} (ready or succeeded)", names_after(plan, pod));
+    }
+    let _ = writeln!(out, "  start order");
+    write_numbered(out, &start_stages(pod, containers));
+    let _ = writeln!(out, "  stop order");
+    write_numbered(out, &stop_stages(containers));
+    let _ = writeln!(
+        out,
+        "    SIGKILL after {} in all, at least {} after the stop signal",
+        write_duration(pod.termination_grace_period),
+        write_duration(GRACE_MIN)
+    );
+    write_probes(out, containers);
+    write_restarts(out, pod);
+    write_resources(out, pod, containers);
+}
+
+/// What happens at one time: each container and what is said about it.
+type Stage<'p> = Vec<(&'p str, String)>;
+
+fn start_stages<'p>(pod: &Pod, containers: &'p [Container]) -> Vec<Stage<'p>> {
+    let mut stages: Vec<Stage<'p>> = Vec::new();
+    let mut mains: Stage<'p> = Vec::new();
+    for container in containers {
+        let name = container.name.as_str();
+        match container.role {
+            Role::Init => {
+                let failed = match pod.restart_policy {
+                    RestartPolicy::Always | RestartPolicy::OnFailure => "started again until then",
+                    RestartPolicy::Never => "else the pod has failed",
+                };
+                stages.push(vec![(name, format!("init container, must end with exit code 0, {failed}"))]);
+            }
+            Role::Sidecar => {
+                let wait = match &container.probes.startup {
+                    None => "next waits until it runs".to_owned(),
+                    Some(probe) => format!("next waits for its startup probe: {}", describe_startup(probe)),
+                };
+                stages.push(vec![(name, format!("sidecar, {wait}"))]);
+            }
+            Role::Main => mains.push((name, "main container".to_owned())),
+        }
+    }
+    if mains.len() > 1 {
+        for (_, text) in &mut mains {
+            text.push_str(", all of them together");
+        }
+    }
+    stages.push(mains);
+    stages
+}
+
+fn stop_stages(containers: &[Container]) -> Vec<Stage<'_>> {
+    let mut mains: Stage<'_> = Vec::new();
+    let mut sidecars: Vec<Stage<'_>> = Vec::new();
+    for container in containers {
+        match container.role {
+            // Has ended long before, or is stopped at once with the main containers.
+            Role::Init => {}
+            Role::Main => mains.push((&container.name, "main container".to_owned())),
+            Role::Sidecar => sidecars.push(vec![(&container.name, "sidecar".to_owned())]),
+        }
+    }
+    sidecars.push(mains);
+    sidecars.reverse();
+    sidecars
+}
+
+fn write_numbered(out: &mut String, stages: &[Stage<'_>]) {
+    let width = stages.iter().flatten().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (number, stage) in stages.iter().enumerate() {
+        for (name, text) in stage {
+            let line = format!("    {:>2}  {name:width$}  {text}", number + 1);
+            let _ = writeln!(out, "{}", line.trim_end());
+        }
+    }
+}
+
+/// Liveness and readiness; startup probes stand in the start order, except those of main
+/// containers, for which nothing waits there.
+fn write_probes(out: &mut String, containers: &[Container]) {
+    let mut lines: Vec<(&str, &str, String)> = Vec::new();
+    for container in containers {
+        let name = container.name.as_str();
+        let probes = &container.probes;
+        if let (Role::Main, Some(probe)) = (container.role, &probes.startup) {
+            lines.push((name, "startup", format!("{}, else restarted", describe_startup(probe))));
+        }
+        if let Some(probe) = &probes.liveness {
+            let failures = times(probe.failure_threshold);
+            lines.push((
+                name,
+                "liveness",
+                format!("{}, restarted after {failures} without success", describe(probe)),
+            ));
+        }
+        if let Some(probe) = &probes.readiness {
+            let text = format!(
+                "{}, ready after {} with success, unready after {} without",
+                describe(probe),
+                times(probe.success_threshold),
+                times(probe.failure_threshold)
+            );
+            lines.push((name, "readiness", text));
+        }
+    }
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "  probes");
+    let width = lines.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
+    for (name, kind, text) in lines {
+        let _ = writeln!(out, "    {name:width$}  {kind:9}  {text}");
+    }
+}
+
+fn describe_startup(probe: &Probe) -> String {
+    format!("{}, up to {}", describe(probe), times(probe.failure_threshold))
+}
+
+fn describe(probe: &Probe) -> String {
+    let mut text = match &probe.check {
+        Check::Exec { command } => format!("exec {}", quote_words(command)),
+        Check::HttpGet { host, port, path } => format!("GET http://{}{path}", SocketAddr::new(*host, *port)),
+        Check::TcpSocket { host, port } => format!("connect to {}", SocketAddr::new(*host, *port)),
+    };
+    let _ = write!(text, " every {}", write_duration(probe.period));
+    if probe.timeout != DEFAULT_TIMEOUT {
+        let _ = write!(text, " within {}", write_duration(probe.timeout));
+    }
+    if !probe.initial_delay.is_zero() {
+        let _ = write!(text, " from {} on", write_duration(probe.initial_delay));
+    }
+    text
+}
+
+/// What nobody needs to be told about a probe: Kubernetes' default.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn times(count: u32) -> String {
+    if count == 1 { "1 time".to_owned() } else { format!("{count} times") }
+}
+
+/// Words as a shell would take them, so that they can be tried by hand. Control characters are
+/// escaped, because this goes to a terminal.
+fn quote_words(words: &[String]) -> String {
+    let mut quoted: Vec<String> = Vec::with_capacity(words.len());
+    for word in words {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+=:,@%".contains(&byte);
+        if !word.is_empty() && word.bytes().all(plain) {
+            quoted.push(word.clone());
+        } else if word.chars().any(char::is_control) {
+            quoted.push(format!("$'{}'", word.escape_default()));
+        } else {
+            quoted.push(format!("'{}'", word.replace('\'', "'\\''")));
+        }
+    }
+    quoted.join(" ")
+}
+
+fn write_restarts(out: &mut String, pod: &Pod) {
+    let policy = match pod.restart_policy {
+        RestartPolicy::Always => "always",
+        RestartPolicy::OnFailure => "on failure",
+        RestartPolicy::Never => "never (sidecars always)",
+    };
+    let backoff = &pod.restart_backoff;
+    let pauses = if backoff.initial.is_zero() {
+        "without a pause".to_owned()
+    } else {
+        format!(
+            "at once, then after {}, doubling up to {}; anew after {} of running",
+            write_duration(backoff.initial),
+            write_duration(backoff.max),
+            write_duration(backoff.reset)
+        )
+    };
+    let _ = writeln!(out, "  restarts: {policy}, {pauses}");
+}
+
+/// A table with one line a container and one for the pod.
+fn write_resources(out: &mut String, pod: &Pod, containers: &[Container]) {
+    let nothing = Resources::default();
+    if pod.resources == nothing && containers.iter().all(|container| container.resources == nothing) {
+        let _ = writeln!(out, "  resources: nothing requested, no limits");
+        return;
+    }
+    let amount = |amount: Option<u64>, write: fn(u64) -> String| amount.map_or_else(|| "-".to_owned(), write);
+    let row = |name: &str, resources: &Resources| {
+        [
+            name.to_owned(),
+            amount(resources.requests.memory, write_memory),
+            amount(resources.limits.memory, write_memory),
+            amount(resources.requests.cpu_millis, write_cpu),
+            amount(resources.limits.cpu_millis, write_cpu),
+            amount(resources.limits.pids, |pids| pids.to_string()),
+        ]
+    };
+    let mut rows = vec![["request", "limit", "request", "limit", "limit"].map(str::to_owned)];
+    let mut names = vec![String::new()];
+    for (name, resources) in containers
+        .iter()
+        .map(|container| (container.name.as_str(), &container.resources))
+        .chain([("(the pod)", &pod.resources)])
+    {
+        let [name, cells @ ..] = row(name, resources);
+        names.push(name);
+        rows.push(cells);
+    }
+    let name_width = names.iter().map(String::len).max().unwrap_or(0);
+    let width = rows.iter().flatten().map(String::len).max().unwrap_or(0);
+    let _ = writeln!(out, "  resources");
+    let two = width * 2 + 2;
+    let _ = writeln!(out, "    {:name_width$}  {:>two$}  {:>two$}  {:>width$}", "", "memory", "cpu", "pids");
+    for (name, cells) in names.iter().zip(&rows) {
+        let _ = write!(out, "    {name:name_width$}");
+        for cell in cells {
+            let _ = write!(out, "  {cell:>width$}");
+        }
+        out.push('\n');
+    }
+}
+
+/// Pods in stages: each stage begins when what its pods wait for stands.
+fn write_pods_order(out: &mut String, plan: &Plan) {
+    let mut stage_of: Vec<usize> = Vec::with_capacity(plan.pods.len());
+    let mut stages: Vec<Stage<'_>> = Vec::new();
+    for pod in &plan.pods {
+        let stage = pod.after.iter().filter_map(|id| stage_of.get(id.index())).map(|stage| stage + 1).max();
+        let stage = stage.unwrap_or(0);
+        stage_of.push(stage);
+        let text =
+            if pod.after.is_empty() { String::new() } else { format!("after {}", names_after(plan, pod)) };
+        match stages.get_mut(stage) {
+            Some(pods) => pods.push((&pod.name, text)),
+            None => stages.push(vec![(&pod.name, text)]),
+        }
+    }
+    let _ = writeln!(out, "pods, start order");
+    write_numbered(out, &stages);
+    stages.reverse();
+    let names = |pods: &Stage<'_>| pods.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let _ = writeln!(out, "pods, stop order");
+    for (number, pods) in stages.iter().enumerate() {
+        let _ = writeln!(out, "    {:>2}  {}", number + 1, names(pods));
+    }
+}
+
+fn names_after(plan: &Plan, pod: &Pod) -> String {
+    let names = pod.after.iter().filter_map(|id| plan.pods.get(id.index())).map(|pod| pod.name.as_str());
+    names.collect::<Vec<_>>().join(", ")
+}
