@@ -1,0 +1,47 @@
+//! Everything that can happen.
+//!
+//! An event about a container names the instance that it is about: what arrives late, or twice,
+//! finds a record that has moved on, and is ignored.
+
+use super::probe::{Outcome, ProbeKind};
+use super::record::{ExitStatus, Failure, Instance};
+use crate::config::plan::{ContainerId, PodId};
+
+/// Something happened outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The pod's volumes and network are there.
+    PodSetUp(PodId),
+    /// They could not be made.
+    PodSetUpFailed(PodId, Failure),
+    /// They are gone again.
+    PodTornDown(PodId),
+    /// They could not be removed.
+    PodTearDownFailed(PodId, Failure),
+    /// Something happened to a container.
+    Container(ContainerId, Instance, ContainerEvent),
+    /// Somebody wants everything stopped: in order at first; asked again, with a grace period of
+    /// `GRACE_MIN` for what still runs.
+    StopRequested,
+}
+
+/// Something happened to one instance of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerEvent {
+    /// The runtime's `create` succeeded: the first process exists and waits.
+    Created,
+    /// The runtime's `create` failed or was killed.
+    CreateFailed(Failure),
+    /// The runtime's `start` succeeded.
+    Started,
+    /// The runtime's `start` failed or was killed.
+    StartFailed(Failure),
+    /// The first process is gone.
+    Exited(ExitStatus),
+    /// Nothing of the instance is left.
+    Removed,
+    /// Something of it is still there.
+    RemoveFailed(Failure),
+    /// A try of a probe has ended; in words why, where it did not succeed.
+    Probed(ProbeKind, Outcome, Failure),
+}

@@ -1,0 +1,287 @@
+//! What is known of one container.
+//!
+//! A record says where the container is in its life and what is already under way, so that
+//! deciding twice asks once. Events change it (`mod.rs`), decisions read it; nothing else does.
+//!
+//! ```text
+//!            create            created          start            started
+//!   Absent ──────────▶ Creating ──────▶ Created ─────▶ Starting ─────────▶ Running
+//!      ▲ (or Ended)        │                │             │                  │  stop signal
+//!      │                   │ failed,        │ pod stops,  │ failed           ▼
+//!      │                   │ took too long  │             │               Stopping
+//!      │                   ▼                ▼             │  grace is over   │
+//!      │                Killing ◀───────────┴─────────────┼──────────────────┤
+//!      │                   │ SIGKILL to all its processes │                  │
+//!      │                   ▼                              ▼     exited       │
+//!      │                 Exited ◀────────────────────────────────────────────┘
+//!      │         remove    │  ▲ removal failed: later again
+//!      │                   ▼  │
+//!      └────── Ended ◀── Removing
+//! ```
+//!
+//! `Exited` means that the first process is gone. Only `Ended` means that nothing is left: its
+//! cgroup was seen empty and is removed, the runtime has forgotten it. Whatever waits for a
+//! container's end (a restart, the next sidecar's turn, the pod's end) waits for `Ended`, so two
+//! instances of a container never overlap.
+
+use core::time::Duration;
+
+use heapless::String;
+
+use super::probe::Workers;
+use super::restart;
+use crate::limits::FAILURE_BYTES_MAX;
+use crate::time::Instant;
+
+/// Counts the starts of a container, so that a late report about an earlier one is recognised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instance(pub u32);
+
+/// Where a container is in its life. A state holds exactly what is meaningful in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// It was never created.
+    #[default]
+    Absent,
+    /// The runtime's `create` is under way.
+    Creating {
+        /// When it has taken too long.
+        give_up_at: Instant,
+    },
+    /// The first process exists and waits; nothing of the container's own has run.
+    Created,
+    /// The runtime's `start` is under way.
+    Starting {
+        /// When it has taken too long.
+        give_up_at: Instant,
+        /// The first process has ended already. Whether that was the container's own end or a
+        /// failed start is known when `start` has returned.
+        exited: Option<ExitStatus>,
+    },
+    /// Started, and nothing is asked of it.
+    Running {
+        /// When `start` had returned.
+        since: Instant,
+    },
+    /// It was sent the stop signal.
+    Stopping {
+        /// Who wants it stopped.
+        reason: StopReason,
+        /// When the signal was sent.
+        since: Instant,
+        /// How long it may take unless the pod's own deadline is earlier.
+        grace: Duration,
+    },
+    /// Everything in its cgroup was sent SIGKILL.
+    Killing {
+        /// Why.
+        reason: StopReason,
+        /// When to send it again if it is still there.
+        again_at: Instant,
+    },
+    /// Its first process is gone or never was; what is left is to be removed.
+    Exited {
+        /// How it ended.
+        end: End,
+        /// When to try (again).
+        remove_at: Instant,
+        /// Removals that failed.
+        tries: u32,
+    },
+    /// The removal is under way.
+    Removing {
+        /// How it ended.
+        end: End,
+        /// When the removal has taken too long.
+        give_up_at: Instant,
+        /// Removals that failed.
+        tries: u32,
+    },
+    /// Nothing of it is left.
+    Ended {
+        /// How it ended.
+        end: End,
+    },
+}
+
+impl State {
+    /// Whether a process of this instance exists or is being made: Kubernetes' "created or
+    /// running".
+    pub fn is_active(self) -> bool {
+        match self {
+            State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Killing { .. } => true,
+            State::Absent | State::Exited { .. } | State::Removing { .. } | State::Ended { .. } => false,
+        }
+    }
+
+    /// Whether nothing of it is on the machine.
+    pub fn is_gone(self) -> bool {
+        matches!(self, State::Absent | State::Ended { .. })
+    }
+
+    /// How it ended, if its first process is gone.
+    pub fn end(self) -> Option<End> {
+        match self {
+            State::Exited { end, .. } | State::Removing { end, .. } | State::Ended { end } => Some(end),
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Killing { .. } => None,
+        }
+    }
+}
+
+/// How one instance of a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// When it was noticed.
+    pub at: Instant,
+    /// What happened.
+    pub cause: Cause,
+}
+
+impl End {
+    /// Whether it ended by itself or by a signal with code 0.
+    pub fn is_success(self) -> bool {
+        matches!(self.cause, Cause::Exit { status: ExitStatus::Code(0), .. })
+    }
+}
+
+/// What ended an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Its first process ended.
+    Exit {
+        /// With what.
+        status: ExitStatus,
+        /// Whether that was after a failed startup or liveness probe. It is restarted then even
+        /// if it handled the stop signal and exited with 0.
+        probe_failed: bool,
+    },
+    /// It never ran: the runtime could not create or start it.
+    StartFailed,
+    /// It never ran: the pod was stopped before.
+    NeverRan,
+    /// It could not be killed or removed. What is left of it is out of our hands.
+    LeftBehind,
+}
+
+/// What `wait` tells of a process that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It called `exit` with this (0 to 255).
+    Code(u8),
+    /// This signal killed it.
+    Signal(u8),
+    /// It is gone, and somebody else was told how.
+    Unknown,
+}
+
+impl ExitStatus {
+    /// The exit code as a shell and Kubernetes count it: 128 + n for signal n, and 137 where
+    /// nobody knows (Kubernetes: ContainerStatusUnknown).
+    pub fn code(self) -> u8 {
+        match self {
+            ExitStatus::Code(code) => code,
+            ExitStatus::Signal(signal) => signal.saturating_add(128),
+            ExitStatus::Unknown => 137,
+        }
+    }
+}
+
+/// Why a container is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// Its pod is stopped.
+    Pod,
+    /// Its startup probe failed.
+    StartupProbe,
+    /// Its liveness probe failed.
+    LivenessProbe,
+    /// The runtime's `create` took too long.
+    CreateTimeout,
+    /// The runtime's `start` took too long.
+    StartTimeout,
+}
+
+impl StopReason {
+    /// Whether a failed probe is the reason.
+    pub fn is_probe(self) -> bool {
+        matches!(self, StopReason::StartupProbe | StopReason::LivenessProbe)
+    }
+}
+
+/// What went wrong, in words, cut to [`FAILURE_BYTES_MAX`].
+pub type Failure = String<FAILURE_BYTES_MAX>;
+
+/// Cuts `text` to what a [`Failure`] holds, at a character's border, and says that it was cut.
+pub fn failure(text: &str) -> Failure {
+    const MARK: &str = " …";
+    let mut kept = Failure::new();
+    if kept.push_str(text).is_err() {
+        let mut room = FAILURE_BYTES_MAX - MARK.len();
+        while !text.is_char_boundary(room) {
+            room -= 1;
+        }
+        for part in [text.get(..room).unwrap_or_default(), MARK] {
+            // Fits: `room` and the mark are together what it holds.
+            let _ = kept.push_str(part);
+        }
+    }
+    kept
+}
+
+/// Everything that is known of one container.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// Where its newest instance is.
+    pub state: State,
+    /// Which instance that is; 0 before the first.
+    pub instance: Instance,
+    /// Starts after an exit (Kubernetes `restartCount`).
+    pub restarts: u32,
+    /// How the newest instance that ran has ended. A start that failed does not touch it.
+    pub last_exit: Option<End>,
+    /// The pause before the next restart.
+    pub backoff: restart::Entry,
+    /// Starts that failed in a row.
+    pub start_failures: u32,
+    /// Why the last start, probe or removal failed, in words.
+    pub failure: Failure,
+    /// Its probes, for the newest instance.
+    pub probes: Workers,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_failure_is_cut_at_a_character_and_marked() {
+        let long = "ä".repeat(FAILURE_BYTES_MAX);
+        let cut = failure(&long);
+        assert!(cut.ends_with(" …"));
+        assert!(cut.len() <= FAILURE_BYTES_MAX);
+        assert_eq!(failure("short").as_str(), "short");
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_a_shell() {
+        for (status, code) in [
+            (ExitStatus::Code(7), 7),
+            (ExitStatus::Signal(15), 143),
+            (ExitStatus::Signal(9), 137),
+            (ExitStatus::Unknown, 137),
+        ] {
+            assert_eq!(status.code(), code);
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! What the user is told, and in which words.
+
+use core::fmt::Write;
+use core::time::Duration;
+
+use super::Supervisor;
+use super::phase::Phase;
+use super::pod::PodStopReason;
+use super::probe::ProbeKind;
+use super::record::{ExitStatus, Failure, StopReason};
+use crate::config::plan::{Container, ContainerId, PodId, Role};
+
+/// Something that the user is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The pod's turn has come.
+    PodStarting {
+        /// Which.
+        pod: PodId,
+    },
+    /// Its volumes or network could not be made; the record knows why.
+    PodSetUpFailed {
+        /// Which.
+        pod: PodId,
+        /// When that is tried again.
+        retry_in: Duration,
+    },
+    /// Its phase has changed.
+    PodPhase {
+        /// Which.
+        pod: PodId,
+        /// To what.
+        phase: Phase,
+    },
+    /// It became ready, or is not ready any more.
+    PodReadiness {
+        /// Which.
+        pod: PodId,
+        /// Whether it is.
+        ready: bool,
+    },
+    /// It is stopped.
+    PodStopping {
+        /// Which.
+        pod: PodId,
+        /// Why.
+        reason: PodStopReason,
+        /// How long that may take.
+        grace: Duration,
+    },
+    /// Nothing of it is left, or all that could be done is done.
+    PodEnded {
+        /// Which.
+        pod: PodId,
+        /// How it ended.
+        phase: Phase,
+        /// Why it was stopped.
+        reason: PodStopReason,
+    },
+    /// Its volumes or network could not be removed; the record knows why.
+    PodLeftBehind {
+        /// Which.
+        pod: PodId,
+    },
+    /// A container's own command runs.
+    Started {
+        /// Which.
+        container: ContainerId,
+    },
+    /// A container could not be started; the record knows why.
+    StartFailed {
+        /// Which.
+        container: ContainerId,
+        /// What happens to it.
+        next: Next,
+    },
+    /// Its first process is gone.
+    Exited {
+        /// Which.
+        container: ContainerId,
+        /// How.
+        status: ExitStatus,
+        /// What happens to it.
+        next: Next,
+    },
+    /// Its startup probe has succeeded.
+    StartupSucceeded {
+        /// Which.
+        container: ContainerId,
+        /// Since it runs.
+        took: Duration,
+    },
+    /// Its startup or liveness probe has failed for good; the record knows why.
+    ProbeFailed {
+        /// Which.
+        container: ContainerId,
+        /// Which probe.
+        kind: ProbeKind,
+    },
+    /// Its readiness has changed.
+    Readiness {
+        /// Which.
+        container: ContainerId,
+        /// Whether it is ready.
+        ready: bool,
+    },
+    /// It was sent its stop signal.
+    StopSignalled {
+        /// Which.
+        container: ContainerId,
+        /// Why.
+        reason: StopReason,
+    },
+    /// All its processes were sent SIGKILL.
+    Killed {
+        /// Which.
+        container: ContainerId,
+        /// Why it was stopped.
+        reason: StopReason,
+    },
+    /// What is left of it could not be removed; the record knows why.
+    RemoveFailed {
+        /// Which.
+        container: ContainerId,
+        /// When that is tried again.
+        retry_in: Duration,
+    },
+    /// Its removal took too long.
+    RemoveTimedOut {
+        /// Which.
+        container: ContainerId,
+        /// How long.
+        timeout: Duration,
+    },
+    /// It could be neither killed nor removed, and is not waited for any longer.
+    LeftBehind {
+        /// Which.
+        container: ContainerId,
+    },
+    /// Somebody wants everything stopped.
+    StopRequested {
+        /// Again.
+        shortened: bool,
+    },
+    /// So many reports did not fit.
+    Lost(u32),
+}
+
+/// What happens to a container that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It is started again after this pause.
+    RestartsIn(Duration),
+    /// Nothing.
+    Stays,
+}
+
+/// How much a report asks of its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Everything goes as planned.
+    Info,
+    /// Something does not, and is being dealt with.
+    Warning,
+    /// Something is lost or cannot be done.
+    Error,
+}
+
+impl Report {
+    /// How much it asks of its reader.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Report::PodEnded { phase: Phase::Failed, reason: PodStopReason::Requested, .. } => Severity::Info,
+            Report::PodEnded { phase: Phase::Failed, .. }
+            | Report::PodLeftBehind { .. }
+            | Report::LeftBehind { .. }
+            | Report::PodSetUpFailed { .. }
+            | Report::StartFailed { .. }
+            | Report::RemoveFailed { .. }
+            | Report::RemoveTimedOut { .. } => Severity::Error,
+            Report::PodStopping { reason, .. } => match reason {
+                PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Severity::Error,
+                PodStopReason::Completed | PodStopReason::Requested => Severity::Info,
+            },
+            Report::Exited { status, next, .. } => match (status, next) {
+                (ExitStatus::Code(0), _) | (_, Next::Stays) => Severity::Info,
+                (ExitStatus::Code(_) | ExitStatus::Signal(_) | ExitStatus::Unknown, Next::RestartsIn(_)) => {
+                    Severity::Warning
+                }
+            },
+            Report::ProbeFailed { .. }
+            | Report::Killed { .. }
+            | Report::Readiness { ready: false, .. }
+            | Report::Lost(_) => Severity::Warning,
+            Report::PodStarting { .. }
+            | Report::PodPhase { .. }
+            | Report::PodReadiness { .. }
+            | Report::PodEnded { .. }
+            | Report::Started { .. }
+            | Report::StartupSucceeded { .. }
+            | Report::Readiness { ready: true, .. }
+            | Report::StopSignalled { .. }
+            | Report::StopRequested { .. } => Severity::Info,
+        }
+    }
+
+    /// The line that tells it. What only the record knows (why something failed) is read there,
+    /// so a report must be worded before the next event is handled.
+    pub fn text(&self, supervisor: &Supervisor) -> String {
+        let mut line = String::new();
+        // Writing into a String cannot fail.
+        let _ = self.write(supervisor, &mut line);
+        line
+    }
+
+    fn write(&self, supervisor: &Supervisor, line: &mut String) -> core::fmt::Result {
+        let plan = supervisor.plan();
+        let pod = |id: PodId| plan.pods.get(id.index()).map_or("?", |pod| pod.name.as_str());
+        let container = |id: ContainerId| plan.containers.get(id.index());
+        let name = |id: ContainerId| container(id).map_or("?", |container| container.name.as_str());
+        let path = |id: ContainerId| format!("{}/{}", container(id).map_or("?", |c| pod(c.pod)), name(id));
+        let why = |id: ContainerId| supervisor.record(id).map_or("", |record| record.failure.as_str());
+        let pod_why = |id: PodId| supervisor.pod_record(id).map_or("", |record| record.failure.as_str());
+        match *self {
+            Report::PodStarting { pod: id } => write!(line, "pod {}: starting", pod(id)),
+            Report::PodSetUpFailed { pod: id, retry_in } => write!(
+                line,
+                "pod {}: cannot set up: {}; trying again in {}",
+                pod(id),
+                pod_why(id),
+                Span(retry_in)
+            ),
+            Report::PodPhase { pod: id, phase } => write!(line, "pod {}: {}", pod(id), phase.name()),
+            Report::PodReadiness { pod: id, ready: true } => write!(line, "pod {}: ready", pod(id)),
+            Report::PodReadiness { pod: id, ready: false } => write!(line, "pod {}: not ready", pod(id)),
+            Report::PodStopping { pod: id, reason, grace } => {
+                write!(line, "pod {}: stopping, ", pod(id))?;
+                match reason {
+                    PodStopReason::Completed => write!(line, "all main containers have ended")?,
+                    PodStopReason::InitFailed(id) => write!(line, "init container {} failed", name(id))?,
+                    PodStopReason::DependencyFailed(id) => write!(line, "pod {} failed", pod(id))?,
+                    PodStopReason::Requested => write!(line, "as requested")?,
+                }
+                write!(line, " (grace period {})", Span(grace))
+            }
+            Report::PodEnded { pod: id, phase, reason } => {
+                write!(line, "pod {}: {}", pod(id), phase.name())?;
+                match reason {
+                    PodStopReason::Completed => Ok(()),
+                    PodStopReason::InitFailed(id) => write!(line, ", init container {} failed", name(id)),
+                    PodStopReason::DependencyFailed(id) => {
+                        write!(line, ", it is after pod {}, which failed; it was not started", pod(id))
+                    }
+                    PodStopReason::Requested => write!(line, ", stopped as requested"),
+                }
+            }
+            Report::PodLeftBehind { pod: id } => write!(
+                line,
+                "pod {}: cannot remove its volumes: {}; they are left behind",
+                pod(id),
+                pod_why(id)
+            ),
+            Report::Started { container: id } => {
+                write!(line, "{}: started", path(id))?;
+                write_role(line, supervisor, id)
+            }
+            Report::StartFailed { container: id, next } => {
+                write!(line, "{}: cannot start: {}; ", path(id), why(id))?;
+                match next {
+                    Next::RestartsIn(pause) => write!(line, "trying again {}", Pause(pause)),
+                    Next::Stays => write!(line, "it is not tried again"),
+                }
+            }
+            Report::Exited { container: id, status, next } => {
+                write!(line, "{}: {}", path(id), Ended(status))?;
+                match next {
+                    Next::RestartsIn(pause) => write!(line, "; restarting {}", Pause(pause)),
+                    Next::Stays => Ok(()),
+                }
+            }
+            Report::StartupSucceeded { container: id, took } => {
+                write!(line, "{}: startup probe succeeded after {}", path(id), Span(took))
+            }
+            Report::ProbeFailed { container: id, kind } => {
+                write!(line, "{}: {} probe failed: {}", path(id), kind.name(), why(id))
+            }
+            Report::Readiness { container: id, ready: true } => write!(line, "{}: ready", path(id)),
+            Report::Readiness { container: id, ready: false } => write!(line, "{}: not ready", path(id)),
+            Report::StopSignalled { container: id, reason } => {
+                write!(line, "{}: stopping with SIGTERM", path(id))?;
+                match reason {
+                    StopReason::Pod => Ok(()),
+                    StopReason::StartupProbe
+                    | StopReason::LivenessProbe
+                    | StopReason::CreateTimeout
+                    | StopReason::StartTimeout => write!(line, ", {}", reason_text(reason)),
+                }
+            }
+            Report::Killed { container: id, reason } => {
+                write!(line, "{}: killing all its processes, ", path(id))?;
+                match reason {
+                    StopReason::Pod | StopReason::StartupProbe | StopReason::LivenessProbe => {
+                        write!(line, "it is to be gone now")
+                    }
+                    StopReason::CreateTimeout | StopReason::StartTimeout => {
+                        write!(line, "{}", reason_text(reason))
+                    }
+                }
+            }
+            Report::RemoveFailed { container: id, retry_in } => write!(
+                line,
+                "{}: cannot remove what is left of it: {}; trying again in {}",
+                path(id),
+                why(id),
+                Span(retry_in)
+            ),
+            Report::RemoveTimedOut { container: id, timeout } => write!(
+                line,
+                "{}: cannot remove what is left of it: not done after {}; trying again",
+                path(id),
+                Span(timeout)
+            ),
+            Report::LeftBehind { container: id } => {
+                write!(line, "{}: cannot be killed or removed: {}; it is left behind", path(id), why(id))
+            }
+            Report::StopRequested { shortened: false } => write!(line, "stopping all pods in order"),
+            Report::StopRequested { shortened: true } => {
+                write!(line, "stopping all pods with a grace period of 2 s")
+            }
+            Report::Lost(count) => write!(line, "{count} reports were lost: too many at once"),
+        }
+    }
+}
+
+/// Why a runtime call was given up.
+pub fn timed_out(step: &str, timeout: Duration) -> Failure {
+    super::record::failure(&format!("the runtime's `{step}` was not done after {}", Span(timeout)))
+}
+
+fn reason_text(reason: StopReason) -> &'static str {
+    match reason {
+        StopReason::Pod => "its pod is stopped",
+        StopReason::StartupProbe => "its startup probe failed",
+        StopReason::LivenessProbe => "its liveness probe failed",
+        StopReason::CreateTimeout => "the runtime's `create` took too long",
+        StopReason::StartTimeout => "the runtime's `start` took too long",
+    }
+}
+
+/// What follows "started": the container's part, and who waits for it.
+fn write_role(line: &mut String, supervisor: &Supervisor, id: ContainerId) -> core::fmt::Result {
+    let Some(container) = supervisor.plan().containers.get(id.index()) else { return Ok(()) };
+    let waits = |container: &Container| container.probes.startup.is_some();
+    match container.role {
+        Role::Init => write!(line, " (init container)")?,
+        Role::Sidecar if waits(container) => {
+            write!(line, " (sidecar; the next waits for its startup probe)")?
+        }
+        Role::Sidecar => write!(line, " (sidecar)")?,
+        Role::Main => {}
+    }
+    match supervisor.record(id).map_or(0, |record| record.restarts) {
+        0 => Ok(()),
+        1 => write!(line, ", first restart"),
+        n => write!(line, ", restart {n}"),
+    }
+}
+
+/// A duration as people say it: `40 ms`, `1.5 s`, `10 s`, `5 min`.
+struct Span(Duration);
+
+impl core::fmt::Display for Span {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let millis = self.0.as_millis();
+        let seconds = self.0.as_secs();
+        if millis < 1000 {
+            write!(f, "{millis} ms")
+        } else if seconds < 120 {
+            match millis % 1000 / 100 {
+                0 => write!(f, "{seconds} s"),
+                tenths => write!(f, "{seconds}.{tenths} s"),
+            }
+        } else {
+            match seconds % 60 {
+                0 => write!(f, "{} min", seconds / 60),
+                rest => write!(f, "{} min {rest} s", seconds / 60),
+            }
+        }
+    }
+}
+
+struct Pause(Duration);
+
+impl core::fmt::Display for Pause {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        if self.0.is_zero() { write!(f, "at once") } else { write!(f, "in {}", Span(self.0)) }
+    }
+}
+
+struct Ended(ExitStatus);
+
+impl core::fmt::Display for Ended {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.0 {
+            ExitStatus::Code(0) => write!(f, "completed"),
+            ExitStatus::Code(code) => write!(f, "exited with {code}"),
+            ExitStatus::Signal(signal) => match signal_name(signal) {
+                Some(name) => write!(f, "killed by {name}"),
+                None => write!(f, "killed by signal {signal}"),
+            },
+            ExitStatus::Unknown => write!(f, "gone, nobody knows how"),
+        }
+    }
+}
+
+/// The name of a signal whose number is the same on all of Linux' architectures that we build
+/// for (signal(7), column x86/ARM).
+fn signal_name(signal: u8) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        10 => "SIGUSR1",
+        11 => "SIGSEGV",
+        12 => "SIGUSR2",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        31 => "SIGSYS",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        for (millis, text) in [
+            (0, "0 ms"),
+            (40, "40 ms"),
+            (1000, "1 s"),
+            (1540, "1.5 s"),
+            (30_000, "30 s"),
+            (90_000, "90 s"),
+            (300_000, "5 min"),
+            (310_000, "5 min 10 s"),
+        ] {
+            assert_eq!(Span(Duration::from_millis(millis)).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn ends_read_as_people_say_them() {
+        for (status, text) in [
+            (ExitStatus::Code(0), "completed"),
+            (ExitStatus::Code(3), "exited with 3"),
+            (ExitStatus::Signal(9), "killed by SIGKILL"),
+            (ExitStatus::Signal(40), "killed by signal 40"),
+        ] {
+            assert_eq!(Ended(status).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What of an active pod is to be started next, and whether it has come to its end (Kubernetes,
+//! computation of init container and pod actions).
+//!
+//! Init containers run one by one to exit code 0. A sidecar holds up what is behind it only until
+//! it runs and its startup probe, if any, has succeeded. Where the pod stands is read from the
+//! records, not remembered: the last init container that has a record is the *current* one; all
+//! before it were passed. A sidecar among those that went down is started again beside the rest
+//! and holds nothing up. Once a main container is active, the init containers as a whole are
+//! passed.
+//!
+//! Two deviations from the kubelet, both where it is an artefact of its blocking passes:
+//! containers are started beside each other where it starts them one after another, and a pod
+//! whose main containers are all done has come to its end even while its last sidecar is down.
+
+use super::alarm::Alarm;
+use super::pod::{Member, PodStopReason, PodView};
+use super::record::State;
+use super::restart::{should_restart, start_at};
+use crate::config::plan::{ContainerId, RestartPolicy, Role};
+
+/// What to do for a pod's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Create this container now.
+    Create(ContainerId),
+    /// The pod has come to its end.
+    Stop(PodStopReason),
+}
+
+/// The next step of an active pod. `None`: something is under way or not due yet.
+pub fn next_step(view: &PodView, alarm: &mut Alarm) -> Option<Step> {
+    if is_completed(view) {
+        return Some(Step::Stop(PodStopReason::Completed));
+    }
+    match walk_inits(view, alarm) {
+        Inits::Failed(id) => Some(Step::Stop(PodStopReason::InitFailed(id))),
+        Inits::Walked { due: Some(id), .. } => Some(Step::Create(id)),
+        Inits::Walked { due: None, passed: false } => None,
+        Inits::Walked { due: None, passed: true } => {
+            let due = view.mains().find(|main| is_wanted(view, main) && is_due(view, main, alarm));
+            due.map(|main| Step::Create(main.id))
+        }
+    }
+}
+
+/// Whether no main container is kept running and none is to be started. A pod in which none was
+/// created yet has not come that far.
+fn is_completed(view: &PodView) -> bool {
+    view.mains().all(|main| match main.record.state {
+        State::Absent | State::Creating { .. } | State::Created | State::Starting { .. } => false,
+        // A main container whose probe failed under `never` is stopped for good: if it was the
+        // last one, the pod stops with it, and its sidecars do not wait for its end first.
+        State::Running { .. } => {
+            view.pod.restart_policy == RestartPolicy::Never
+                && main.record.probes.failed(&main.container.probes).is_some()
+        }
+        State::Stopping { reason, .. } | State::Killing { reason, .. } => {
+            view.pod.restart_policy == RestartPolicy::Never && reason.is_probe()
+        }
+        State::Exited { end, .. } | State::Removing { end, .. } | State::Ended { end } => {
+            !should_restart(Role::Main, view.pod.restart_policy, end)
+        }
+    })
+}
+
+enum Inits {
+    /// This regular init container failed for good.
+    Failed(ContainerId),
+    Walked {
+        /// The first in start order that is to be created now.
+        due: Option<ContainerId>,
+        /// Whether main containers may start.
+        passed: bool,
+    },
+}
+
+/// Walks the init containers from the last to the first.
+fn walk_inits(view: &PodView, alarm: &mut Alarm) -> Inits {
+    // An ended main container proves nothing: only one that is active shows that all init
+    // containers were passed.
+    let mut passed = view.mains().any(|main| main.record.state.is_active());
+    let mut behind_current = passed;
+    let mut due = None;
+    let mut later: Option<Member> = None;
+    for init in view.inits().rev() {
+        let sidecar = init.container.role == Role::Sidecar;
+        let current = !behind_current && init.record.state != State::Absent;
+        if behind_current {
+            // Passed. A regular init container is done; a sidecar is kept up.
+            if sidecar && is_due(view, &init, alarm) {
+                due = Some(init.id);
+            }
+        } else if current {
+            behind_current = true;
+            match stand(view, &init) {
+                Stand::UnderWay => {}
+                Stand::Failed => return Inits::Failed(init.id),
+                Stand::Again => {
+                    if is_due(view, &init, alarm) {
+                        due = Some(init.id);
+                    }
+                }
+                Stand::Passed => match later {
+                    Some(next) => due = Some(next.id),
+                    None => passed = true,
+                },
+            }
+        }
+        later = Some(init);
+    }
+    if !behind_current {
+        // Nothing has a record: begin with the first, or there is nothing to pass.
+        match later {
+            Some(first) => due = Some(first.id),
+            None => passed = true,
+        }
+    }
+    Inits::Walked { due, passed }
+}
+
+enum Stand {
+    /// What is behind it may start.
+    Passed,
+    /// It holds up what is behind it, and nothing is to be done for it.
+    UnderWay,
+    /// It holds up what is behind it, and is to be started again when that is due.
+    Again,
+    /// It will never be passed.
+    Failed,
+}
+
+fn stand(view: &PodView, init: &Member) -> Stand {
+    let role = init.container.role;
+    match init.record.state {
+        State::Absent => Stand::Again,
+        State::Creating { .. }
+        | State::Created
+        | State::Starting { .. }
+        | State::Stopping { .. }
+        | State::Killing { .. } => Stand::UnderWay,
+        State::Running { .. } => match role {
+            Role::Sidecar if init.record.probes.is_started(&init.container.probes) => Stand::Passed,
+            Role::Sidecar | Role::Init | Role::Main => Stand::UnderWay,
+        },
+        State::Exited { end, .. } | State::Removing { end, .. } | State::Ended { end } => {
+            if should_restart(role, view.pod.restart_policy, end) {
+                Stand::Again
+            } else if !end.is_success() {
+                Stand::Failed
+            } else if init.record.state.is_gone() {
+                Stand::Passed
+            } else {
+                // What comes next waits until nothing of it is left.
+                Stand::UnderWay
+            }
+        }
+    }
+}
+
+/// Whether a main container is to be started, now or later.
+fn is_wanted(view: &PodView, main: &Member) -> bool {
+    match main.record.state {
+        State::Absent => true,
+        State::Ended { end } => should_restart(Role::Main, view.pod.restart_policy, end),
+        // Its removal comes first, and its end runs this again.
+        State::Exited { .. } | State::Removing { .. } => false,
+        State::Creating { .. }
+        | State::Created
+        | State::Starting { .. }
+        | State::Running { .. }
+        | State::Stopping { .. }
+        | State::Killing { .. } => false,
+    }
+}
+
+/// Whether a container that is to be started can be started now.
+fn is_due(view: &PodView, member: &Member, alarm: &mut Alarm) -> bool {
+    match member.record.state {
+        State::Absent => true,
+        State::Ended { .. } => {
+            start_at(member.record, &view.pod.restart_backoff).is_some_and(|at| alarm.due(at))
+        }
+        State::Creating { .. }
+        | State::Created
+        | State::Starting { .. }
+        | State::Running { .. }
+        | State::Stopping { .. }
+        | State::Killing { .. }
+        | State::Exited { .. }
+        | State::Removing { .. } => false,
+    }
+}
