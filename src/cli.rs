@@ -1,0 +1,221 @@
+//! The command line: what can be asked for, its help, and what the exit status says.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Exit statuses. Documented in `--help` and docs/cli.md.
+pub mod status {
+    /// All pods succeeded, or were stopped in order by a signal.
+    pub const FINE: u8 = 0;
+    /// A configuration file is wrong or cannot be read. Nothing was started.
+    pub const CONFIGURATION: u8 = 1;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 2;
+    /// The system refused something without which nothing can be run. Nothing was started.
+    pub const SYSTEM: u8 = 3;
+    /// At least one pod failed by itself.
+    pub const POD_FAILED: u8 = 4;
+    /// Something could not be killed or removed; a message says what.
+    pub const LEFT_BEHIND: u8 = 5;
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run pods in the foreground.
+    Run(Files),
+    /// Check configuration files and print the plan.
+    Check(Files),
+    /// Be the log writer. Not for users.
+    LogWriter,
+    /// Print this text.
+    Print(&'static str),
+}
+
+/// Which configuration files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// The machine file, if one was named.
+    pub config: Option<PathBuf>,
+    /// The runtime, if one was named here; it goes before the machine file's.
+    pub runtime: Option<String>,
+    /// Pod files and directories of such; at least one.
+    pub paths: Vec<PathBuf>,
+}
+
+/// Reads the arguments, without the program's own name. In the error: what is wrong with them.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+    let mut parser = lexopt::Parser::from_args(args);
+    let wrong = |error: lexopt::Error| error.to_string();
+    let command = match parser.next().map_err(wrong)? {
+        Some(lexopt::Arg::Short('h') | lexopt::Arg::Long("help")) | None => return Ok(Command::Print(HELP)),
+        Some(lexopt::Arg::Short('V') | lexopt::Arg::Long("version")) => return Ok(Command::Print(VERSION)),
+        Some(lexopt::Arg::Value(name)) => name,
+        Some(other) => return Err(wrong(other.unexpected())),
+    };
+    match command.to_str() {
+        Some("run") => parse_files(parser, RUN_HELP, Command::Run),
+        Some("check") => parse_files(parser, CHECK_HELP, Command::Check),
+        Some("log-writer") => match parser.next().map_err(wrong)? {
+            None => Ok(Command::LogWriter),
+            Some(other) => Err(wrong(other.unexpected())),
+        },
+        Some("help") => help_of(parser.value().ok().as_ref().and_then(|name| name.to_str())),
+        _ => Err(format!("unknown command `{}`; there are `run` and `check`", command.to_string_lossy())),
+    }
+}
+
+fn help_of(command: Option<&str>) -> Result<Command, String> {
+    match command {
+        None => Ok(Command::Print(HELP)),
+        Some("run") => Ok(Command::Print(RUN_HELP)),
+        Some("check") => Ok(Command::Print(CHECK_HELP)),
+        Some(other) => Err(format!("unknown command `{other}`; there are `run` and `check`")),
+    }
+}
+
+fn parse_files(
+    mut parser: lexopt::Parser,
+    help: &'static str,
+    command: fn(Files) -> Command,
+) -> Result<Command, String> {
+    let wrong = |error: lexopt::Error| error.to_string();
+    let mut files = Files::default();
+    while let Some(arg) = parser.next().map_err(wrong)? {
+        match arg {
+            lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => return Ok(Command::Print(help)),
+            lexopt::Arg::Short('c') | lexopt::Arg::Long("config") => {
+                files.config = Some(PathBuf::from(parser.value().map_err(wrong)?));
+            }
+            lexopt::Arg::Long("runtime") => {
+                let runtime = parser.value().map_err(wrong)?.into_string();
+                files.runtime =
+                    Some(runtime.map_err(|_| "the value of `--runtime` is not UTF-8".to_owned())?);
+            }
+            lexopt::Arg::Value(path) => files.paths.push(PathBuf::from(path)),
+            other @ (lexopt::Arg::Short(_) | lexopt::Arg::Long(_)) => {
+                return Err(wrong(other.unexpected()));
+            }
+        }
+    }
+    if files.paths.is_empty() {
+        return Err("no pod file or directory is named".to_owned());
+    }
+    Ok(command(files))
+}
+
+/// `outrigger --version`
+pub const VERSION: &str = concat!("outrigger ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// `outrigger --help`
+pub const HELP: &str = "\
+Runs pods of OCI containers on one device, with the pod lifecycle of Kubernetes.
+
+Usage: outrigger COMMAND [OPTION…] PATH…
+
+Commands:
+  run PATH…      run pods in the foreground until all have ended
+  check PATH…    say what is wrong with configuration files, or print the plan
+
+  -h, --help     print help, also after a command
+  -V, --version  print the version
+
+PATH is a pod file (TOML), or a directory of such files.
+
+Exit status:
+  0  all is well: pods succeeded or were stopped in order, files are right
+  1  a configuration file is wrong or cannot be read; nothing was started
+  2  the command line is wrong
+  3  the system refused something that is needed; nothing was started
+  4  at least one pod failed
+  5  something could not be killed or removed; the last lines say what
+";
+
+/// `outrigger run --help`
+pub const RUN_HELP: &str = "\
+Runs pods in the foreground until all have ended.
+
+Usage: outrigger run [OPTION…] PATH…
+
+  PATH…               pod files (TOML), or directories of such files
+  -c, --config FILE   the machine file; /etc/outrigger/outrigger.toml if that is there
+      --runtime NAME  crun, runc, or the absolute path of one of them; goes before the
+                      environment's OUTRIGGER_RUNTIME, and that before the machine file
+  -h, --help          print this text
+
+The containers' output goes to standard output and standard error, each line after
+the time (UTC) and the container's name; lines of outrigger itself go to standard error.
+Colours are used on a terminal unless NO_COLOR is set.
+
+SIGTERM, SIGINT (Ctrl-C), SIGQUIT or SIGHUP stops all pods in order, each within its grace
+period. A second one shortens what is left of it to 2 seconds.
+
+Exit status:
+  0  all pods succeeded, or were stopped in order by a signal
+  1  a configuration file is wrong or cannot be read; nothing was started
+  2  the command line is wrong
+  3  the system refused something that is needed; nothing was started
+  4  at least one pod failed by itself
+  5  something could not be killed or removed; the last lines say what
+";
+
+/// `outrigger check --help`
+pub const CHECK_HELP: &str = "\
+Says what is wrong with configuration files, all mistakes at once; or, if nothing is, prints
+the plan: start order, who waits for whom, stop order, effective resources.
+
+Usage: outrigger check [OPTION…] PATH…
+
+  PATH…               pod files (TOML), or directories of such files
+  -c, --config FILE   the machine file; /etc/outrigger/outrigger.toml if that is there
+      --runtime NAME  as for `run`; not looked for
+  -h, --help          print this text
+
+Nothing is started and nothing outside of these files is looked at, so files can be checked on
+any machine.
+
+Exit status:
+  0  the files are right
+  1  at least one is wrong or cannot be read
+  2  the command line is wrong
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(words: &[&str]) -> Result<Command, String> {
+        parse(words.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn commands_and_their_options_are_read() {
+        let files = Files {
+            config: Some("m.toml".into()),
+            runtime: Some("runc".to_owned()),
+            paths: vec!["a.toml".into(), "pods".into()],
+        };
+        let words = ["run", "a.toml", "--config", "m.toml", "--runtime=runc", "pods"];
+        assert_eq!(parse_words(&words), Ok(Command::Run(files.clone())));
+        let words = ["check", "-c", "m.toml", "--runtime", "runc", "a.toml", "pods"];
+        assert_eq!(parse_words(&words), Ok(Command::Check(files)));
+        assert_eq!(parse_words(&["run", "--help", "x"]), Ok(Command::Print(RUN_HELP)));
+        assert_eq!(parse_words(&["help", "check"]), Ok(Command::Print(CHECK_HELP)));
+        assert_eq!(parse_words(&["--version"]), Ok(Command::Print(VERSION)));
+        assert_eq!(parse_words(&[]), Ok(Command::Print(HELP)));
+    }
+
+    #[test]
+    fn wrong_command_lines_say_what_is_wrong() {
+        for (words, error) in [
+            (&["start"][..], "unknown command `start`; there are `run` and `check`"),
+            (&["run"], "no pod file or directory is named"),
+            (&["run", "--colour"], "invalid option '--colour'"),
+            (&["run", "--config"], "missing argument for option '--config'"),
+            (&["--quiet"], "invalid option '--quiet'"),
+            (&["log-writer", "now"], "unexpected argument \"now\""),
+        ] {
+            assert_eq!(parse_words(words), Err(error.to_owned()), "{words:?}");
+        }
+    }
+}

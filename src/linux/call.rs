@@ -1,0 +1,148 @@
+//! One short-lived process with what it says kept: a call of the OCI runtime.
+
+use std::ffi::CString;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, pipe2};
+
+use super::cgroup::Entrance;
+use super::spawn::{self, Spawned, Spawner};
+use crate::limits::CALL_OUTPUT_BYTES_MAX;
+use crate::supervisor::record::ExitStatus;
+
+/// Where runtimes find their own helpers (newuidmap, criu); nothing else of our environment is
+/// theirs: they act on `NOTIFY_SOCKET` and `LISTEN_FDS`, which would be ours.
+const ENVIRONMENT: &std::ffi::CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A child of ours that is not reaped yet.
+#[derive(Debug)]
+pub struct Process {
+    /// Its number.
+    pub pid: Pid,
+    /// Its descriptor, where the kernel has such.
+    pub pidfd: Option<OwnedFd>,
+}
+
+impl Process {
+    /// Sends a signal. That it has ended already is not an error: it is about to be reaped.
+    pub fn signal(&self, signal: Signal) {
+        // Without a descriptor the number is as good: nobody else can get it before we reap it.
+        let _ = match &self.pidfd {
+            Some(pidfd) => super::pidfd::send_signal(pidfd.as_fd(), signal),
+            None => kill(self.pid, signal),
+        };
+    }
+}
+
+impl From<Spawned> for Process {
+    fn from(spawned: Spawned) -> Process {
+        Process { pid: spawned.pid, pidfd: spawned.pidfd }
+    }
+}
+
+/// What the process gets as its standard output and error.
+pub enum Voice<'a> {
+    /// Both are kept by us.
+    Kept,
+    /// They are those of a container.
+    Container([BorrowedFd<'a>; 2]),
+}
+
+/// A call that is under way.
+#[derive(Debug)]
+pub struct Call {
+    /// Its process.
+    pub process: Process,
+    output: Option<std::fs::File>,
+    said: Vec<u8>,
+}
+
+impl Call {
+    /// Starts `words` (the program's absolute path first) in the cgroup behind `entrance`.
+    ///
+    /// In the error: the system's reason why no process could be made.
+    pub fn start(
+        words: &[String],
+        voice: Voice<'_>,
+        entrance: Option<&Entrance>,
+        unified_view: bool,
+        spawner: &mut Spawner,
+    ) -> Result<Call, String> {
+        let failed =
+            |reason: String| format!("cannot run `{}`: {reason}", words.first().map_or("", String::as_str));
+        let args: Result<Vec<CString>, _> = words.iter().map(|word| CString::new(word.as_str())).collect();
+        let args = args.map_err(|_| failed("an argument has a NUL byte".to_owned()))?;
+        let program = args.first().cloned().ok_or_else(|| failed("no program is named".to_owned()))?;
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.desc().to_owned()))?;
+        // Standard input that has nothing to say. Not `/dev/null`: crun would give the host's node
+        // to the container's user. Not one pipe for all: containers could write into it.
+        let (stdin, _) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.desc().to_owned()))?;
+        let further_procs = entrance.map(Entrance::further_procs).unwrap_or_default();
+        let [stdout, stderr] = match voice {
+            Voice::Kept => [write.as_fd(), write.as_fd()],
+            Voice::Container(streams) => streams,
+        };
+        let command = spawn::Command {
+            program,
+            args,
+            env: vec![ENVIRONMENT.to_owned()],
+            stdio: [stdin.as_fd(), stdout, stderr],
+            exec_error: write.as_fd(),
+            cgroup: entrance.and_then(Entrance::cgroup),
+            further_procs: &further_procs,
+            unified_view,
+        };
+        let spawned = spawn::spawn(&command, spawner).map_err(|errno| failed(errno.desc().to_owned()))?;
+        // Only our end: the program's blocks when it says more than we take, as pipes do.
+        let nonblocking = nix::fcntl::fcntl(&read, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
+        let output = nonblocking.is_ok().then(|| read.into());
+        Ok(Call { process: spawned.into(), output, said: Vec::new() })
+    }
+
+    /// What is to be watched for something to read; `None` when everything was said.
+    pub fn output(&self) -> Option<BorrowedFd<'_>> {
+        self.output.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads what was said. The first [`CALL_OUTPUT_BYTES_MAX`] bytes are kept, so that it is not
+    /// held up the rest is read as well, at most a pipe full in one turn.
+    pub fn read_output(&mut self) {
+        let mut buffer = [0; 4096];
+        for _ in 0..16 {
+            let Some(output) = &mut self.output else { return };
+            match output.read(&mut buffer) {
+                Ok(0) => self.output = None,
+                Ok(count) => {
+                    let room = CALL_OUTPUT_BYTES_MAX.saturating_sub(self.said.len());
+                    let kept = buffer.get(..count.min(room)).unwrap_or_default();
+                    self.said.extend_from_slice(kept);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(_) => self.output = None,
+            }
+        }
+    }
+
+    /// All that was said, after its process has ended.
+    pub fn into_said(mut self) -> Vec<u8> {
+        self.read_output();
+        self.said
+    }
+}
+
+/// How a call ended, for an error text.
+pub fn describe_status(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Code(code) => format!("it exited with {code}"),
+        ExitStatus::Signal(signal) if i32::from(signal) == libc::SIGKILL => {
+            "it was killed by SIGKILL".to_owned()
+        }
+        ExitStatus::Signal(signal) => format!("it was killed by signal {signal}"),
+        ExitStatus::Unknown => "it is gone".to_owned(),
+    }
+}

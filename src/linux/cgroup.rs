@@ -1,0 +1,482 @@
+//! The cgroup tree: the body of each container.
+//!
+//! ```text
+//! <root>/supervisor/                    ourselves and the log writer
+//! <root>/<pod>/                         the pod's limits
+//! <root>/<pod>/<container>/             the container's limits; killed as a whole
+//! <root>/<pod>/<container>/runtime/     the runtime's calls and exec probes
+//! <root>/<pod>/<container>/payload/     the container
+//! ```
+//!
+//! Three kinds of hosts. *Unified* (v2 alone): everything is in that tree. *Hybrid* (v2 beside
+//! v1): the unified tree holds the processes, since only it can kill a cgroup at once and tell
+//! when it is empty; limits are in same-named v1 cgroups. *Legacy* (v1 alone): processes are held
+//! and counted by `cgroup.procs` of a v1 tree, and killed one by one until none is left. A v1
+//! cgroup may hold processes and children, so there the runtime runs in `<container>/` itself.
+//!
+//! Needs no more than mkdir, rmdir, and small files; only limits go through cgroups-rs
+//! (`cgroup_limits.rs`).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::cgroup_layout::{Layout, own_unified_path};
+use super::cgroup_limits::Controller;
+use super::spawn;
+use crate::config::plan::Resources;
+
+/// How long the start waits for what an earlier, crashed supervisor left to die. Milliseconds.
+const LEFTOVERS_WAIT_MS: u16 = 5000;
+
+/// The tree, and what this host's cgroups can do.
+#[derive(Debug)]
+pub struct Tree {
+    layout: Layout,
+    /// Our root in every hierarchy, without the leading slash.
+    root: PathBuf,
+    /// Where each controller's files are, if it can be used.
+    homes: [(Controller, Option<Home>); 3],
+    /// Where we were before, to go back to in the end.
+    former: Option<PathBuf>,
+    inotify: Inotify,
+}
+
+#[derive(Clone, Debug)]
+struct Home {
+    mount: PathBuf,
+    unified: bool,
+}
+
+/// The open cgroup of one container, for processes that are to be made in it.
+#[derive(Debug)]
+pub struct Entrance {
+    unified: Option<(File, File)>,
+    further_procs: Vec<File>,
+}
+
+impl Entrance {
+    /// What `spawn` needs of the unified hierarchy.
+    pub fn cgroup(&self) -> Option<spawn::Cgroup<'_>> {
+        let (directory, procs) = self.unified.as_ref()?;
+        Some(spawn::Cgroup { directory: directory.as_fd(), procs: procs.as_fd() })
+    }
+
+    /// What it needs of the others.
+    pub fn further_procs(&self) -> Vec<BorrowedFd<'_>> {
+        self.further_procs.iter().map(AsFd::as_fd).collect()
+    }
+}
+
+impl Tree {
+    /// Finds the hierarchies, removes what an earlier supervisor left in them, makes our root and
+    /// moves this process into it. In the error: the path and the system's reason.
+    pub fn open(root: &str) -> Result<Tree, String> {
+        let mountinfo = read_text(Path::new("/proc/self/mountinfo"))?;
+        let layout = Layout::parse(&mountinfo);
+        if layout.unified.is_none() && layout.legacy.is_empty() {
+            return Err("no cgroup hierarchy is mounted; mount cgroup2 at /sys/fs/cgroup".to_owned());
+        }
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
+            .map_err(|errno| describe("watch", Path::new("cgroups"), errno))?;
+        let root = PathBuf::from(root.trim_start_matches('/'));
+        let homes = Controller::ALL.map(|controller| (controller, None));
+        let mut tree = Tree { layout, root, homes, former: None, inotify };
+        tree.remove_leftovers()?;
+        tree.make_root()?;
+        tree.move_in()?;
+        Ok(tree)
+    }
+
+    /// Moves this process back and removes the root. What cannot be removed is named.
+    pub fn close(&mut self) -> Result<(), String> {
+        if let (Some(unified), Some(former)) = (&self.layout.unified, self.former.take()) {
+            let former = unified.join(former);
+            // Gone by now: then the top, where nothing limits us that did not before.
+            write(&former.join("cgroup.procs"), "0")
+                .or_else(|_| write(&unified.join("cgroup.procs"), "0"))?;
+        }
+        self.mounts().try_for_each(|mount| remove_tree(&mount.join(&self.root)))
+    }
+
+    /// Which controllers `resources` ask for and this host does not give us.
+    pub fn missing(&self, resources: &Resources) -> impl Iterator<Item = Controller> {
+        let missing =
+            self.homes.iter().filter(|(controller, home)| home.is_none() && controller.is_needed(resources));
+        missing.map(|(controller, _)| *controller)
+    }
+
+    /// Whether crun must be shown the unified hierarchy alone, since it refuses a hybrid host.
+    pub fn is_hybrid(&self) -> bool {
+        self.layout.is_hybrid()
+    }
+
+    /// Whether the unified hierarchy is the only one.
+    pub fn is_unified(&self) -> bool {
+        self.layout.unified.is_some() && self.layout.legacy.is_empty()
+    }
+
+    /// Readable when some container's cgroup has become empty.
+    pub fn events(&self) -> impl AsFd {
+        &self.inotify
+    }
+
+    /// Takes note of the events: which cgroup it was shows when looking at it.
+    pub fn acknowledge_events(&self) {
+        // EAGAIN ends it; an overflow of the queue is an event like any other.
+        while self.inotify.read_events().is_ok() {}
+    }
+
+    /// Makes a pod's cgroup with its limits. Controllers that are missing are passed over: they
+    /// were refused or warned of when the plan was looked at.
+    pub fn make_pod(&self, pod: &str, resources: &Resources) -> Result<(), String> {
+        let path = self.root.join(pod);
+        self.make(&path)?;
+        self.delegate(&path);
+        self.limit(&path, resources)
+    }
+
+    /// Makes a container's cgroup with its limits, and opens it.
+    pub fn make_container(
+        &self,
+        pod: &str,
+        container: &str,
+        resources: &Resources,
+    ) -> Result<Entrance, String> {
+        let path = self.container(pod, container);
+        self.make(&path)?;
+        self.limit(&path, resources)?;
+        if let Some(unified) = &self.layout.unified {
+            let events = unified.join(&path).join("cgroup.events");
+            self.inotify
+                .add_watch(&events, AddWatchFlags::IN_MODIFY)
+                .map_err(|errno| describe("watch", &events, errno))?;
+        }
+        self.open_runtime(&path)
+    }
+
+    /// Opens the cgroup of a container's runtime calls anew, after the container was killed and
+    /// has become empty. Linux (seen with 6.18) counts the kills of each cgroup, and compares that
+    /// of the new child's cgroup with that of its parent's: a process that is made in a cgroup
+    /// that was ever killed dies at once. A new directory is a new cgroup.
+    pub fn renew_runtime(&self, pod: &str, container: &str) -> Result<Entrance, String> {
+        let path = self.container(pod, container);
+        if let Some(unified) = &self.layout.unified {
+            remove_tree(&unified.join(&path).join("runtime"))?;
+        }
+        self.open_runtime(&path)
+    }
+
+    fn open_runtime(&self, path: &Path) -> Result<Entrance, String> {
+        let mut entrance = Entrance { unified: None, further_procs: Vec::new() };
+        if let Some(unified) = &self.layout.unified {
+            let runtime = unified.join(path).join("runtime");
+            make_directory(&runtime)?;
+            let directory = File::open(&runtime).map_err(|error| describe("open", &runtime, error))?;
+            let procs = open_for_writing(&runtime.join("cgroup.procs"))?;
+            entrance.unified = Some((directory, procs));
+        }
+        for mount in self.process_hierarchies() {
+            entrance.further_procs.push(open_for_writing(&mount.join(path).join("cgroup.procs"))?);
+        }
+        Ok(entrance)
+    }
+
+    /// Moves the first process of a container into its `payload`, for a runtime that does not do
+    /// that itself. Nothing of the container's own runs yet, so there is no other process.
+    pub fn move_to_payload(&self, pod: &str, container: &str, pid: Pid) -> Result<(), String> {
+        let Some(unified) = &self.layout.unified else { return Ok(()) };
+        let payload = unified.join(self.container(pod, container)).join("payload");
+        make_directory(&payload)?;
+        write(&payload.join("cgroup.procs"), &pid.to_string())
+    }
+
+    /// The `cgroupsPath` of a container for the runtime.
+    pub fn payload_path(&self, pod: &str, container: &str) -> String {
+        format!("/{}", self.container(pod, container).join("payload").display())
+    }
+
+    /// Sends SIGKILL to every process of a container. It is not an error if there is none.
+    pub fn kill(&self, pod: &str, container: &str) -> Result<(), String> {
+        self.kill_tree(&self.container(pod, container))
+    }
+
+    /// Whether any process of a container is left.
+    pub fn is_populated(&self, pod: &str, container: &str) -> Result<bool, String> {
+        self.is_tree_populated(&self.container(pod, container))
+    }
+
+    /// Whether an event tells that a container's cgroup has become empty.
+    pub fn tells_when_empty(&self) -> bool {
+        self.layout.unified.is_some()
+    }
+
+    /// Whether `pid` is one of a container's processes.
+    pub fn has_process(&self, pod: &str, container: &str, pid: Pid) -> bool {
+        let path = self.container(pod, container);
+        self.mounts().any(|mount| processes(&mount.join(&path)).is_ok_and(|pids| pids.contains(&pid)))
+    }
+
+    /// Removes a container's empty cgroup.
+    pub fn remove_container(&self, pod: &str, container: &str) -> Result<(), String> {
+        let path = self.container(pod, container);
+        self.mounts().try_for_each(|mount| remove_tree(&mount.join(&path)))
+    }
+
+    /// Removes a pod's cgroup, empty of containers.
+    pub fn remove_pod(&self, pod: &str) -> Result<(), String> {
+        let path = self.root.join(pod);
+        self.mounts().try_for_each(|mount| remove_tree(&mount.join(&path)))
+    }
+}
+
+impl Tree {
+    fn container(&self, pod: &str, container: &str) -> PathBuf {
+        self.root.join(pod).join(container)
+    }
+
+    /// Every hierarchy, the unified one first.
+    fn mounts(&self) -> impl Iterator<Item = &PathBuf> {
+        self.layout.unified.iter().chain(self.layout.legacy.iter().map(|legacy| &legacy.mount))
+    }
+
+    /// The v1 hierarchies that a container's processes are put into: those that limit, and on a
+    /// legacy host at least one that counts.
+    fn process_hierarchies(&self) -> impl Iterator<Item = &PathBuf> {
+        let limiting = |mount: &PathBuf| {
+            self.homes.iter().any(|(_, home)| home.as_ref().is_some_and(|home| home.mount == *mount))
+        };
+        let counting = match self.layout.unified {
+            Some(_) => None,
+            None => self.layout.legacy.first().map(|legacy| &legacy.mount),
+        };
+        let legacy = self.layout.legacy.iter().map(|legacy| &legacy.mount);
+        legacy.filter(move |mount| limiting(mount) || counting == Some(*mount))
+    }
+
+    fn make(&self, path: &Path) -> Result<(), String> {
+        let mounts = self.layout.unified.iter().chain(self.process_hierarchies());
+        for mount in mounts {
+            make_directory(&mount.join(path))?;
+        }
+        Ok(())
+    }
+
+    fn limit(&self, path: &Path, resources: &Resources) -> Result<(), String> {
+        for (controller, home) in &self.homes {
+            let Some(home) = home else { continue };
+            controller.apply(&home.mount.join(path), home.unified, resources).map_err(|reason| {
+                format!("cannot limit {} of `{}`: {reason}", controller.name(), path.display())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Lets the children of a unified cgroup have the controllers. What fails here shows as a
+    /// controller that is missing.
+    fn delegate(&self, path: &Path) {
+        let Some(unified) = &self.layout.unified else { return };
+        let control = unified.join(path).join("cgroup.subtree_control");
+        for controller in Controller::ALL {
+            let _ = write(&control, &format!("+{}", controller.name()));
+        }
+    }
+
+    fn make_root(&mut self) -> Result<(), String> {
+        if let Some(unified) = self.layout.unified.clone() {
+            make_directory(&unified.join(&self.root))?;
+            // Every level above must hand the controllers down.
+            let levels: Vec<PathBuf> = self.root.ancestors().map(Path::to_owned).collect();
+            levels.iter().rev().for_each(|level| self.delegate(level));
+            let given = read_text(&unified.join(&self.root).join("cgroup.subtree_control"))?;
+            for (controller, home) in &mut self.homes {
+                if given.split_whitespace().any(|name| name == controller.name()) {
+                    *home = Some(Home { mount: unified.clone(), unified: true });
+                }
+            }
+        }
+        for (controller, home) in &mut self.homes {
+            let Some(legacy) = self.layout.legacy_with(controller.name()) else { continue };
+            // Not ours to write on this host: then it is missing, and that is said where needed.
+            if home.is_none() && make_directory(&legacy.mount.join(&self.root)).is_ok() {
+                *home = Some(Home { mount: legacy.mount.clone(), unified: false });
+            }
+        }
+        self.make(&self.root.clone())
+    }
+
+    fn move_in(&mut self) -> Result<(), String> {
+        let Some(unified) = &self.layout.unified else { return Ok(()) };
+        let own = read_text(Path::new("/proc/self/cgroup"))?;
+        let former = own_unified_path(&own).unwrap_or("/").trim_start_matches('/');
+        let supervisor = unified.join(&self.root).join("supervisor");
+        make_directory(&supervisor)?;
+        write(&supervisor.join("cgroup.procs"), "0")?;
+        self.former = Some(PathBuf::from(former));
+        Ok(())
+    }
+
+    /// Kills and removes what is in our root, except where we are ourselves.
+    fn remove_leftovers(&self) -> Result<(), String> {
+        let own = read_text(Path::new("/proc/self/cgroup"))?;
+        let own = PathBuf::from(own_unified_path(&own).unwrap_or("/").trim_start_matches('/'));
+        let mut names: Vec<_> =
+            self.mounts().flat_map(|mount| directories(&mount.join(&self.root))).collect();
+        names.retain(|name| !own.starts_with(self.root.join(name)));
+        names.sort();
+        names.dedup();
+        for name in names {
+            let path = self.root.join(name);
+            self.kill_tree(&path)?;
+            self.wait_until_empty(&path)?;
+            self.mounts().try_for_each(|mount| remove_tree(&mount.join(&path)))?;
+        }
+        Ok(())
+    }
+
+    /// Only before the loop runs: this waits.
+    fn wait_until_empty(&self, path: &Path) -> Result<(), String> {
+        let Some(unified) = &self.layout.unified else {
+            // Nothing tells: look again until the kernel has buried them.
+            for _ in 0..LEFTOVERS_WAIT_MS / 10 {
+                if !self.is_tree_populated(path)? {
+                    return Ok(());
+                }
+                self.kill_tree(path)?;
+                let _ = poll(&mut [], PollTimeout::from(10_u16));
+            }
+            return Err(format!("cannot remove cgroup `{}`: its processes do not die", path.display()));
+        };
+        let events = unified.join(path).join("cgroup.events");
+        let Ok(file) = File::open(&events) else { return Ok(()) };
+        while self.is_tree_populated(path)? {
+            let mut watched = [PollFd::new(file.as_fd(), PollFlags::POLLPRI)];
+            match poll(&mut watched, PollTimeout::from(LEFTOVERS_WAIT_MS)) {
+                Ok(0) => {
+                    return Err(format!(
+                        "cannot remove cgroup `{}`: its processes do not die",
+                        path.display()
+                    ));
+                }
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(describe("watch", &events, errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn kill_tree(&self, path: &Path) -> Result<(), String> {
+        if let Some(unified) = &self.layout.unified {
+            let directory = unified.join(path);
+            return match write_raw(&directory.join("cgroup.kill"), "1") {
+                Ok(()) => Ok(()),
+                // Nothing there, or an older kernel: cgroup.kill is of Linux 5.14.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => kill_each(&directory),
+                Err(error) => Err(describe("write", &directory.join("cgroup.kill"), error)),
+            };
+        }
+        // Whoever forks faster than we kill is stopped from forking first.
+        if let Some(pids) = self.layout.legacy_with("pids") {
+            let _ = write(&pids.mount.join(path).join("pids.max"), "0");
+        }
+        self.mounts().try_for_each(|mount| kill_each(&mount.join(path)))
+    }
+
+    fn is_tree_populated(&self, path: &Path) -> Result<bool, String> {
+        if let Some(unified) = &self.layout.unified {
+            let events = unified.join(path).join("cgroup.events");
+            return match fs::read_to_string(&events) {
+                Ok(text) => Ok(text.lines().any(|line| line == "populated 1")),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                Err(error) => Err(describe("read", &events, error)),
+            };
+        }
+        for mount in self.mounts() {
+            if !processes(&mount.join(path))?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Sends SIGKILL to every process below `directory`.
+fn kill_each(directory: &Path) -> Result<(), String> {
+    for pid in processes(directory)? {
+        // ESRCH: it was faster.
+        let _ = kill(pid, Signal::SIGKILL);
+    }
+    Ok(())
+}
+
+/// All processes in the cgroup at `directory` and below. None where there is no such cgroup.
+fn processes(directory: &Path) -> Result<Vec<Pid>, String> {
+    let file = directory.join("cgroup.procs");
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // It was removed while we read (ENODEV).
+        Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => return Ok(Vec::new()),
+        Err(error) => return Err(describe("read", &file, error)),
+    };
+    // A process of another pid namespace reads as 0: never to be signalled as a number.
+    let pids = text.lines().filter_map(|line| line.parse().ok()).filter(|&pid: &i32| pid > 0);
+    let mut found: Vec<Pid> = pids.map(Pid::from_raw).collect();
+    for child in directories(directory) {
+        found.extend(processes(&directory.join(child))?);
+    }
+    Ok(found)
+}
+
+/// The names of the directories in `directory`; none if it is not there.
+fn directories(directory: &Path) -> Vec<std::ffi::OsString> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let directories = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    directories.map(|entry| entry.file_name()).collect()
+}
+
+/// rmdir of a cgroup and all below it. Not there is as good as removed.
+fn remove_tree(directory: &Path) -> Result<(), String> {
+    for child in directories(directory) {
+        remove_tree(&directory.join(child))?;
+    }
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(describe("remove", directory, error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), String> {
+    fs::create_dir_all(path).map_err(|error| describe("make", path, error))
+}
+
+fn open_for_writing(path: &Path) -> Result<File, String> {
+    OpenOptions::new().write(true).open(path).map_err(|error| describe("open", path, error))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    write_raw(path, text).map_err(|error| describe("write", path, error))
+}
+
+/// Not `fs::write`: that would make a file where there is none.
+fn write_raw(path: &Path, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|mut file| file.read_to_string(&mut text));
+    read.map_err(|error| describe("read", path, error))?;
+    Ok(text)
+}
+
+fn describe(verb: &str, path: &Path, error: impl Into<io::Error>) -> String {
+    format!("cannot {verb} `{}`: {}", path.display(), super::reason(&error.into()))
+}

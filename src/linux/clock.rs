@@ -1,0 +1,64 @@
+//! Which clock, and the one timer on it.
+//!
+//! `CLOCK_MONOTONIC`: it cannot be set, so no jump of the wall clock (no battery, a late NTP)
+//! stretches a grace period or freezes a probe. It stands still while the machine sleeps, as the
+//! containers do: after a resume no probe and no grace period is over that was not before.
+
+use core::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+
+use crate::time::Instant;
+
+/// The time now. Does not fail on a kernel that this program runs on (clock_gettime(2): only for
+/// a clock that does not exist); the clock's zero is returned if it did.
+pub fn now() -> Instant {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map_or(Instant::ZERO, |time| Instant::ZERO.after(Duration::from(time)))
+}
+
+/// timerfd_create(2) — readable when its time has come.
+#[derive(Debug)]
+pub struct Timer {
+    fd: TimerFd,
+    armed_for: Option<Instant>,
+}
+
+impl Timer {
+    /// Not armed. Fails with `EMFILE`, `ENFILE` or `ENOMEM`.
+    pub fn new() -> nix::Result<Timer> {
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        Ok(Timer { fd: TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?, armed_for: None })
+    }
+
+    /// Arms it for `deadline`, or disarms it. Costs no system call where nothing changes.
+    pub fn arm(&mut self, deadline: Option<Instant>) -> nix::Result<()> {
+        if deadline == self.armed_for {
+            return Ok(());
+        }
+        match deadline {
+            // Zero would disarm it; a nanosecond after the clock's zero is long past as well.
+            Some(at) => {
+                let time = TimeSpec::from_duration(Duration::from_nanos(at.as_nanos().max(1)));
+                self.fd.set(Expiration::OneShot(time), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+            }
+            None => self.fd.unset()?,
+        }
+        self.armed_for = deadline;
+        Ok(())
+    }
+
+    /// Takes note that it was readable: it must be armed again even for the same deadline.
+    pub fn acknowledge(&mut self) {
+        self.armed_for = None;
+        // Arming it anew clears what there is to read.
+    }
+}
+
+impl AsFd for Timer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

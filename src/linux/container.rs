@@ -1,0 +1,794 @@
+//! The machine's side of one container: its processes, its cgroup, its bundle.
+//!
+//! A start is a chain of runtime calls, a removal one of waiting and calls. Each link ends with a
+//! child that is reaped or a cgroup that is empty, and the next follows from there; nothing here
+//! has a deadline of its own, the core kills what takes too long.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::call::{Call, Process, Voice, describe_status};
+use super::cgroup::Entrance;
+use super::prober::{NetworkProbe, Progress};
+use super::reactor::{CallSlot, Interest, Token};
+use super::state_directory::{describe, make_directory, remove_directory, write_file};
+use super::{Host, pidfd, runtime, spawn, text, volumes};
+use crate::config::plan::{Check, Container, ContainerId, Image, Network, Pod, Rootfs};
+use crate::log::stream::Labels;
+use crate::oci::bundle;
+use crate::oci::command::{self, Runtime, container_id};
+use crate::oci::spec::{self, DeviceKind, DeviceNumber, Facts};
+use crate::supervisor::action::ContainerAction;
+use crate::supervisor::event::{ContainerEvent, Event};
+use crate::supervisor::probe::{Outcome, ProbeKind};
+use crate::supervisor::record::{ExitStatus, Instance, failure};
+use crate::supervisor::report::Severity;
+
+/// What this machine has of a container.
+#[derive(Debug, Default)]
+pub struct Body {
+    instance: Instance,
+    restarts: u32,
+    entrance: Option<Entrance>,
+    first: Option<Process>,
+    /// `--version`, `create`, `start` or `delete`.
+    lifecycle: Option<(Step, Call)>,
+    tries: [Option<Try>; 3],
+    /// It is being removed; the instance's events are answered with that.
+    removing: bool,
+}
+
+/// A runtime call in the life of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The runtime is asked who it is, before the first `create` on this machine.
+    Identify,
+    Create,
+    Start,
+    Delete,
+}
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Step::Identify => "--version",
+            Step::Create => "create",
+            Step::Start => "start",
+            Step::Delete => "delete",
+        }
+    }
+}
+
+/// One try of a probe.
+#[derive(Debug)]
+enum Try {
+    Exec(Call),
+    Network(NetworkProbe),
+}
+
+/// A container's place in plan and file system.
+struct Place<'a> {
+    id: ContainerId,
+    pod: &'a Pod,
+    container: &'a Container,
+    runtime_id: String,
+    bundle: PathBuf,
+}
+
+impl Host {
+    pub(super) fn perform_on_container(
+        &mut self,
+        id: ContainerId,
+        instance: Instance,
+        action: ContainerAction,
+    ) {
+        let plan = Rc::clone(&self.plan);
+        let Some(container) = plan.containers.get(id.index()) else { return };
+        let Some(pod) = plan.pods.get(container.pod.index()) else { return };
+        let runtime_id = container_id(&pod.name, &container.name);
+        let bundle = self.state.container(&runtime_id);
+        let place = Place { id, pod, container, runtime_id, bundle };
+        match action {
+            ContainerAction::Create { restarts } => {
+                if let Some(body) = self.bodies.get_mut(id.index()) {
+                    // What came before is gone, by the core's order.
+                    *body = Body { instance, restarts, ..Body::default() };
+                }
+                let begun = if self.runtime.is_some() { self.create(&place) } else { self.identify(&place) };
+                if let Err(error) = begun {
+                    self.tell(id, ContainerEvent::CreateFailed(failure(&error)));
+                }
+            }
+            ContainerAction::Start => {
+                if let Err(error) = self.call(&place, Step::Start, Voice::Kept, |call| call.start()) {
+                    self.tell(id, ContainerEvent::StartFailed(failure(&error)));
+                }
+            }
+            ContainerAction::Stop => {
+                if let Some(first) = self.body(id).and_then(|body| body.first.as_ref()) {
+                    first.signal(Signal::SIGTERM);
+                }
+            }
+            ContainerAction::Kill => self.kill(&place),
+            ContainerAction::Remove => {
+                if let Some(body) = self.bodies.get_mut(id.index()) {
+                    body.removing = true;
+                    body.tries = [None, None, None];
+                }
+                self.go_on_removing(&place);
+            }
+            ContainerAction::Probe(kind) => self.probe(&place, kind),
+            ContainerAction::CancelProbe(kind) => self.cancel_probe(&place, kind),
+        }
+    }
+
+    fn body(&self, id: ContainerId) -> Option<&Body> {
+        self.bodies.get(id.index())
+    }
+
+    fn body_mut(&mut self, id: ContainerId) -> Option<&mut Body> {
+        self.bodies.get_mut(id.index())
+    }
+
+    /// Reports about the newest instance.
+    fn tell(&mut self, id: ContainerId, event: ContainerEvent) {
+        let instance = self.body(id).map(|body| body.instance).unwrap_or_default();
+        self.events.push_back(Event::Container(id, instance, event));
+    }
+
+    /// Does `go_on` for a container, with its place.
+    fn at_place(&mut self, id: ContainerId, go_on: impl FnOnce(&mut Host, &Place<'_>)) {
+        let plan = Rc::clone(&self.plan);
+        let Some(container) = plan.containers.get(id.index()) else { return };
+        let Some(pod) = plan.pods.get(container.pod.index()) else { return };
+        let runtime_id = container_id(&pod.name, &container.name);
+        let bundle = self.state.container(&runtime_id);
+        go_on(self, &Place { id, pod, container, runtime_id, bundle });
+    }
+}
+
+// Starting.
+impl Host {
+    /// Asks the runtime who it is; `create` follows when it has answered.
+    fn identify(&mut self, place: &Place<'_>) -> Result<(), String> {
+        let path = runtime::find(self.plan.machine.runtime.as_deref())?;
+        self.make_entrance(place)?;
+        let words = command::version_command(&text(&path));
+        self.start_call(place, Step::Identify, &words, Voice::Kept)
+    }
+
+    fn note_identified(&mut self, place: &Place<'_>, status: ExitStatus, said: &str) {
+        let identified = || {
+            let path = runtime::find(self.plan.machine.runtime.as_deref())?;
+            if status != ExitStatus::Code(0) {
+                let said = said.lines().next().unwrap_or_default();
+                return Err(format!("`{} --version`: {}: {said}", path.display(), describe_status(status)));
+            }
+            let runtime = Runtime::identify(&text(&path), said).map_err(|error| error.to_string())?;
+            runtime::fit_to_host(runtime, self.cgroups.is_unified())
+        };
+        let created = match identified() {
+            Ok(runtime) => {
+                let line = format!("using {} {} at {}", runtime.kind(), runtime.version(), runtime.path());
+                // Several containers may have asked at the same time; it is said once.
+                if self.runtime.is_none() {
+                    self.write_line(Severity::Info, &line);
+                }
+                self.runtime = Some(runtime);
+                self.create(place)
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = created {
+            self.tell(place.id, ContainerEvent::CreateFailed(failure(&error)));
+        }
+    }
+
+    fn make_entrance(&mut self, place: &Place<'_>) -> Result<(), String> {
+        let resources = &place.container.resources;
+        let entrance = self.cgroups.make_container(&place.pod.name, &place.container.name, resources)?;
+        if let Some(body) = self.body_mut(place.id) {
+            body.entrance = Some(entrance);
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, place: &Place<'_>) -> Result<(), String> {
+        if self.body(place.id).is_some_and(|body| body.entrance.is_none()) {
+            self.make_entrance(place)?;
+        }
+        remove_directory(&place.bundle)?;
+        make_directory(&place.bundle)?;
+        make_directory(&self.state.runtime())?;
+        let config = self.config_json(place)?;
+        write_file(&place.bundle.join("config.json"), &config)?;
+        let labels = Labels {
+            pod: &place.pod.name,
+            container: &place.container.name,
+            instance: self.body(place.id).map_or(0, |body| body.restarts),
+            position: place.id.0,
+        };
+        let writers = self
+            .output
+            .open(labels)
+            .map_err(|error| format!("cannot make the log pipes: {}", super::reason(&error)))?;
+        let pid_file = text(&place.bundle.join("pid"));
+        let bundle = text(&place.bundle);
+        let voice = Voice::Container([writers.stdout.as_fd(), writers.stderr.as_fd()]);
+        self.call(place, Step::Create, voice, |call| call.create(&bundle, &pid_file))
+    }
+
+    fn config_json(&self, place: &Place<'_>) -> Result<Vec<u8>, String> {
+        let cgroups_path = self.cgroups.payload_path(&place.pod.name, &place.container.name);
+        let rootfs = match &place.container.image {
+            Image::Rootfs(rootfs) => rootfs,
+            Image::Bundle(path) => {
+                let file = path.join("config.json");
+                let config = fs::read(&file).map_err(|error| describe("read", &file, &error))?;
+                return bundle::adapt(&config, &text(path), &cgroups_path).map_err(|error| error.to_string());
+            }
+        };
+        if !rootfs.path.is_dir() {
+            return Err(format!("rootfs `{}` is not there or no directory", rootfs.path.display()));
+        }
+        let devices = devices(rootfs)?;
+        let volumes = volumes::paths(place.pod, &self.state.pod(&place.pod.name))?;
+        let network = self.networks.get(place.container.pod.index()).and_then(Option::as_ref);
+        let network = network.map(super::NetworkNamespace::path);
+        let facts = Facts {
+            cgroups_path: &cgroups_path,
+            devices: &devices,
+            volumes: &volumes,
+            network_namespace: network.as_deref(),
+            // A namespace whose root is not the container's own cgroup would hide nothing.
+            cgroup_namespace: self.cgroups.is_unified() && !self.is_placed_by_us(),
+            recursive_read_only: self.runtime.as_ref().is_some_and(Runtime::has_recursive_mount_options)
+                && self.has_mount_setattr,
+        };
+        spec::generate(place.container, rootfs, &facts).map_err(|error| error.to_string())
+    }
+
+    /// Whether the runtime leaves the container in the cgroup that it was started in.
+    fn is_placed_by_us(&self) -> bool {
+        self.runtime
+            .as_ref()
+            .is_some_and(|runtime| runtime.cgroup_manager() == command::CgroupManager::Disabled)
+    }
+
+    fn note_created(&mut self, place: &Place<'_>, status: ExitStatus, said: &[u8]) {
+        let first = if status == ExitStatus::Code(0) {
+            self.adopt_first_process(place)
+        } else {
+            Err(self.why_call_failed(place, Step::Create, status, said))
+        };
+        match first {
+            Ok(None) => self.tell(place.id, ContainerEvent::Created),
+            Ok(Some(status)) => {
+                self.tell(place.id, ContainerEvent::Created);
+                self.tell(place.id, ContainerEvent::Exited(status));
+            }
+            Err(error) => self.tell(place.id, ContainerEvent::CreateFailed(failure(&error))),
+        }
+    }
+
+    /// Takes the first process of a container that was just created as our child. Returns how it
+    /// ended, if it has already.
+    fn adopt_first_process(&mut self, place: &Place<'_>) -> Result<Option<ExitStatus>, String> {
+        let file = place.bundle.join("pid");
+        let number = fs::read_to_string(&file);
+        let number = number.map_err(|error| {
+            let reason = super::reason(&error);
+            format!(
+                "the runtime's `create` exited with 0 but left no pid file: cannot read `{}`: {reason}",
+                file.display()
+            )
+        })?;
+        let number = number.trim();
+        let pid = number.parse().ok().filter(|&pid: &i32| pid > 1).map(Pid::from_raw);
+        let Some(pid) = pid else {
+            return Err(format!(
+                "the runtime's `create` wrote `{number}` into its pid file, which is no process"
+            ));
+        };
+        if let Some(&(_, status)) = self.strangers.oldest_ordered().find(|(stranger, _)| *stranger == pid) {
+            return Ok(Some(status));
+        }
+        if !is_our_child(pid) {
+            return Err(format!("the runtime's `create` named process {pid}, which is not our child"));
+        }
+        let pidfd = if self.spawner.lacks.pidfd { None } else { pidfd::open(pid).ok() };
+        self.spawner.lacks.pidfd |= pidfd.is_none();
+        if let Some(pidfd) = &pidfd {
+            // Without this watch SIGCHLD tells of the end.
+            let _ = self.reactor.add(pidfd, Token::FirstProcess(place.id), Interest::Readable);
+        }
+        let placed = if self.is_placed_by_us() {
+            self.cgroups.move_to_payload(&place.pod.name, &place.container.name, pid)
+        } else {
+            Ok(())
+        };
+        if let Some(body) = self.body_mut(place.id) {
+            body.first = Some(Process { pid, pidfd });
+        }
+        placed.map(|()| None)
+    }
+
+    fn note_started(&mut self, place: &Place<'_>, status: ExitStatus, said: &[u8]) {
+        let event = if status == ExitStatus::Code(0) {
+            ContainerEvent::Started
+        } else {
+            let error = self.why_call_failed(place, Step::Start, status, said);
+            ContainerEvent::StartFailed(failure(&error))
+        };
+        self.tell(place.id, event);
+    }
+}
+
+// Runtime calls.
+impl Host {
+    /// Starts a call of the runtime about a container.
+    fn call(
+        &mut self,
+        place: &Place<'_>,
+        step: Step,
+        voice: Voice<'_>,
+        words: impl FnOnce(&command::Container<'_>) -> Vec<String>,
+    ) -> Result<(), String> {
+        let log = place.bundle.join("runtime.log");
+        let words = self.words(place, &log, words)?;
+        self.start_call(place, step, &words, voice)
+    }
+
+    fn words(
+        &self,
+        place: &Place<'_>,
+        log: &std::path::Path,
+        words: impl FnOnce(&command::Container<'_>) -> Vec<String>,
+    ) -> Result<Vec<String>, String> {
+        let runtime = self.runtime.as_ref().ok_or("no runtime was found yet")?;
+        // What an earlier call has written is not about this one.
+        let _ = fs::remove_file(log);
+        let (state_root, log_file) = (text(&self.state.runtime()), text(log));
+        Ok(words(&command::Container {
+            runtime,
+            state_root: &state_root,
+            log_file: &log_file,
+            id: &place.runtime_id,
+        }))
+    }
+
+    fn start_call(
+        &mut self,
+        place: &Place<'_>,
+        step: Step,
+        words: &[String],
+        voice: Voice<'_>,
+    ) -> Result<(), String> {
+        let call = self.spawn_call(place, words, voice)?;
+        self.watch_output(&call, Token::CallOutput(place.id, CallSlot::Lifecycle));
+        if let Some(body) = self.body_mut(place.id) {
+            body.lifecycle = Some((step, call));
+        }
+        Ok(())
+    }
+
+    fn spawn_call(&mut self, place: &Place<'_>, words: &[String], voice: Voice<'_>) -> Result<Call, String> {
+        let unified_view = self.cgroups.is_hybrid() && self.is_placed_by_us();
+        let entrance = self.bodies.get(place.id.index()).and_then(|body| body.entrance.as_ref());
+        Call::start(words, voice, entrance, unified_view, &mut self.spawner)
+    }
+
+    fn watch_output(&self, call: &Call, token: Token) {
+        if let Some(output) = call.output() {
+            // Not watched, it is still read when the call has ended.
+            let _ = self.reactor.add(output, token, Interest::Readable);
+        }
+    }
+
+    pub(super) fn read_call_output(&mut self, id: ContainerId, slot: CallSlot) {
+        let Some(body) = self.body_mut(id) else { return };
+        match slot {
+            CallSlot::Lifecycle => {
+                if let Some((_, call)) = &mut body.lifecycle {
+                    call.read_output();
+                }
+            }
+            CallSlot::Exec(kind) => {
+                if let Some(Some(Try::Exec(call))) = body.tries.get_mut(position(kind)) {
+                    call.read_output();
+                }
+            }
+        }
+    }
+
+    /// Why a call failed, best source first: the system (the program could not be executed), the
+    /// runtime's log, what it printed, how it ended.
+    fn why_call_failed(&self, place: &Place<'_>, step: Step, status: ExitStatus, said: &[u8]) -> String {
+        let name = step.name();
+        if let Some(errno) = spawn::exec_error(said) {
+            let path = self.runtime.as_ref().map_or("the runtime", Runtime::path);
+            return format!("cannot execute `{path}`: {}", errno.desc());
+        }
+        let log = read_log(&place.bundle.join("runtime.log"));
+        let said = String::from_utf8_lossy(said);
+        let error = command::last_error(&log).or_else(|| command::last_error(&said));
+        let how = describe_status(status);
+        match error {
+            Some(error) => format!("the runtime's `{name}` failed: {error}"),
+            None if step == Step::Create => {
+                format!("the runtime's `{name}` failed: {how}; what it printed is in the container's log")
+            }
+            None => format!("the runtime's `{name}` failed: {how}"),
+        }
+    }
+}
+
+// Ends.
+impl Host {
+    /// Returns whether `pid` was a process of a container that we know.
+    pub(super) fn note_container_process_ended(&mut self, pid: Pid, status: ExitStatus) -> bool {
+        let found = self.bodies.iter().enumerate().find_map(|(index, body)| {
+            let id = ContainerId(u16::try_from(index).ok()?);
+            if body.first.as_ref().is_some_and(|first| first.pid == pid) {
+                return Some((id, Ended::First));
+            }
+            if body.lifecycle.as_ref().is_some_and(|(_, call)| call.process.pid == pid) {
+                return Some((id, Ended::Lifecycle));
+            }
+            let exec = |kind: &ProbeKind| match body.tries.get(position(*kind)) {
+                Some(Some(Try::Exec(call))) => call.process.pid == pid,
+                Some(Some(Try::Network(_)) | None) | None => false,
+            };
+            ProbeKind::ALL.into_iter().find(exec).map(|kind| (id, Ended::Exec(kind)))
+        });
+        let Some((id, ended)) = found else { return false };
+        match ended {
+            Ended::First => {
+                if let Some(body) = self.body_mut(id) {
+                    body.first = None;
+                }
+                self.tell(id, ContainerEvent::Exited(status));
+            }
+            Ended::Lifecycle => self.note_call_ended(id, status),
+            Ended::Exec(kind) => self.note_exec_ended(id, kind, status),
+        }
+        true
+    }
+
+    pub(super) fn is_create_under_way(&self) -> bool {
+        self.bodies.iter().any(|body| matches!(body.lifecycle, Some((Step::Create, _))))
+    }
+
+    /// The first process has ended and will be reaped; until then its descriptor would wake us.
+    pub(super) fn unwatch_first_process(&mut self, id: ContainerId) {
+        if let Some(first) = self.body_mut(id).and_then(|body| body.first.as_mut()) {
+            first.pidfd = None;
+        }
+    }
+
+    fn note_call_ended(&mut self, id: ContainerId, status: ExitStatus) {
+        let Some((step, call)) = self.body_mut(id).and_then(|body| body.lifecycle.take()) else { return };
+        let said = call.into_said();
+        self.at_place(id, |host, place| {
+            if host.body(id).is_some_and(|body| body.removing) {
+                return host.go_on_removing_after(place, step, status, &said);
+            }
+            match step {
+                Step::Identify => host.note_identified(place, status, &String::from_utf8_lossy(&said)),
+                Step::Create => host.note_created(place, status, &said),
+                Step::Start => host.note_started(place, status, &said),
+                Step::Delete => {}
+            }
+        });
+        if !self.is_create_under_way() {
+            self.strangers.clear();
+        }
+    }
+}
+
+enum Ended {
+    First,
+    Lifecycle,
+    Exec(ProbeKind),
+}
+
+// Killing and removing.
+impl Host {
+    fn kill(&mut self, place: &Place<'_>) {
+        if let Err(error) = self.cgroups.kill(&place.pod.name, &place.container.name) {
+            let text = format!("{}/{}: {error}; trying again", place.pod.name, place.container.name);
+            self.write_line(Severity::Error, &text);
+        }
+        // A call that was made beside its cgroup (an old kernel) may not have got there yet.
+        if let Some((_, call)) = self.body(place.id).and_then(|body| body.lifecycle.as_ref()) {
+            call.process.signal(Signal::SIGKILL);
+        }
+    }
+
+    /// Called when something that a removal waits for may have come.
+    pub(super) fn look_for_empty_cgroups(&mut self) {
+        self.cgroups.acknowledge_events();
+        for index in 0..self.bodies.len() {
+            let waits = self.bodies.get(index).is_some_and(|body| body.removing && body.lifecycle.is_none());
+            let Ok(id) = u16::try_from(index) else { return };
+            if waits {
+                self.at_place(ContainerId(id), |host, place| host.go_on_removing(place));
+            }
+        }
+    }
+
+    /// The removal's first part: until all processes are gone.
+    fn go_on_removing(&mut self, place: &Place<'_>) {
+        let (pod, container) = (&place.pod.name, &place.container.name);
+        match self.cgroups.is_populated(pod, container) {
+            Ok(true) => {
+                self.kill(place);
+                // inotify tells when it is empty; where nothing tells, the core asks again.
+                if !self.cgroups.tells_when_empty() {
+                    self.end_removing(place, Err("some of its processes are still there".to_owned()));
+                }
+            }
+            Err(error) => self.end_removing(place, Err(error)),
+            // A call was killed; its end comes here again.
+            Ok(false) if self.body(place.id).is_some_and(|body| body.lifecycle.is_some()) => {}
+            Ok(false) => {
+                // The runtime has heard of it only if it has a record.
+                let known = self.state.runtime().join(&place.runtime_id).exists();
+                if !known {
+                    return self.remove_rest(place);
+                }
+                if let Err(error) = self.delete(place) {
+                    self.end_removing(place, Err(error));
+                }
+            }
+        }
+    }
+
+    fn delete(&mut self, place: &Place<'_>) -> Result<(), String> {
+        let entrance = self.cgroups.renew_runtime(&place.pod.name, &place.container.name)?;
+        if let Some(body) = self.body_mut(place.id) {
+            body.entrance = Some(entrance);
+        }
+        self.call(place, Step::Delete, Voice::Kept, |call| call.delete())
+    }
+
+    /// The second part, after a call of the runtime has ended.
+    fn go_on_removing_after(&mut self, place: &Place<'_>, step: Step, status: ExitStatus, said: &[u8]) {
+        if step != Step::Delete {
+            return self.go_on_removing(place);
+        }
+        let record = self.state.runtime().join(&place.runtime_id);
+        if status != ExitStatus::Code(0) && record.exists() {
+            // Its processes are gone, so nothing but the record is left of it.
+            let error = self.why_call_failed(place, step, status, said);
+            let text = format!("{}/{}: {error}; removing its record", place.pod.name, place.container.name);
+            self.write_line(Severity::Warning, &text);
+            if let Err(error) = remove_directory(&record) {
+                return self.end_removing(place, Err(error));
+            }
+        }
+        self.remove_rest(place);
+    }
+
+    fn remove_rest(&mut self, place: &Place<'_>) {
+        if let Some(body) = self.body_mut(place.id) {
+            body.entrance = None;
+        }
+        let removed = self.cgroups.remove_container(&place.pod.name, &place.container.name);
+        let removed = removed.and_then(|()| remove_directory(&place.bundle));
+        self.end_removing(place, removed);
+    }
+
+    fn end_removing(&mut self, place: &Place<'_>, outcome: Result<(), String>) {
+        if let Some(body) = self.body_mut(place.id) {
+            body.removing = false;
+        }
+        let event = match outcome {
+            Ok(()) => ContainerEvent::Removed,
+            Err(error) => ContainerEvent::RemoveFailed(failure(&error)),
+        };
+        self.tell(place.id, event);
+    }
+}
+
+// Probes.
+impl Host {
+    fn probe(&mut self, place: &Place<'_>, kind: ProbeKind) {
+        let Some(probe) = kind.of(&place.container.probes) else { return };
+        let begun = match &probe.check {
+            Check::Exec { command } => self.exec(place, kind, command).map(|call| (Try::Exec(call), None)),
+            network @ (Check::HttpGet { .. } | Check::TcpSocket { .. }) => {
+                let first = self.body(place.id).and_then(|body| body.first.as_ref()).map(|first| first.pid);
+                let inside = first.filter(|_| !shares_our_network(place.container));
+                match NetworkProbe::start(network, inside) {
+                    Some(Ok((probe, progress))) => Ok((Try::Network(probe), Some(progress))),
+                    Some(Err(error)) => Err(error),
+                    None => return,
+                }
+            }
+        };
+        match begun {
+            Ok((begun, progress)) => {
+                if let Some(slot) =
+                    self.body_mut(place.id).and_then(|body| body.tries.get_mut(position(kind)))
+                {
+                    *slot = Some(begun);
+                }
+                if let Some(progress) = progress {
+                    self.follow_probe(place.id, kind, progress, true);
+                }
+            }
+            Err(error) => self.tell_probed(place.id, kind, Outcome::Error, &error),
+        }
+    }
+
+    pub(super) fn advance_probe(&mut self, id: ContainerId, kind: ProbeKind) {
+        let Some(body) = self.body_mut(id) else { return };
+        let Some(Some(Try::Network(probe))) = body.tries.get_mut(position(kind)) else { return };
+        let progress = probe.advance();
+        self.follow_probe(id, kind, progress, false);
+    }
+
+    fn follow_probe(&mut self, id: ContainerId, kind: ProbeKind, progress: Progress, new: bool) {
+        let Some(slot) = self.bodies.get_mut(id.index()).and_then(|body| body.tries.get_mut(position(kind)))
+        else {
+            return;
+        };
+        match (progress, &slot) {
+            (Progress::Waits(interest), Some(Try::Network(probe))) => {
+                let token = Token::Probe(id, kind);
+                let watched = match new {
+                    true => self.reactor.add(probe, token, interest),
+                    false => self.reactor.modify(probe, token, interest),
+                };
+                if let Err(errno) = watched {
+                    *slot = None;
+                    self.tell_probed(id, kind, Outcome::Error, errno.desc());
+                }
+            }
+            (Progress::Waits(_), Some(Try::Exec(_)) | None) => {}
+            (Progress::Done(outcome, why), _) => {
+                *slot = None;
+                self.tell_probed(id, kind, outcome, &why);
+            }
+        }
+    }
+
+    fn tell_probed(&mut self, id: ContainerId, kind: ProbeKind, outcome: Outcome, why: &str) {
+        self.tell(id, ContainerEvent::Probed(kind, outcome, failure(why)));
+    }
+
+    fn exec(&mut self, place: &Place<'_>, kind: ProbeKind, command: &[String]) -> Result<Call, String> {
+        let pid_file = place.bundle.join(format!("exec-{}.pid", kind.name()));
+        let log = exec_log(place, kind);
+        let _ = fs::remove_file(&pid_file);
+        let process_file = process_file(place, kind, command)?;
+        let pid_file = text(&pid_file);
+        let words = self.words(place, &log, |call| call.exec(&process_file, &pid_file))?;
+        let call = self.spawn_call(place, &words, Voice::Kept)?;
+        self.watch_output(&call, Token::CallOutput(place.id, CallSlot::Exec(kind)));
+        Ok(call)
+    }
+
+    fn note_exec_ended(&mut self, id: ContainerId, kind: ProbeKind, status: ExitStatus) {
+        let slot = self.body_mut(id).and_then(|body| body.tries.get_mut(position(kind)));
+        let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
+        let said = call.into_said();
+        self.at_place(id, |host, place| {
+            if status == ExitStatus::Code(0) {
+                return host.tell_probed(id, kind, Outcome::Success, "");
+            }
+            if let Some(errno) = spawn::exec_error(&said) {
+                let text = format!("cannot execute the runtime: {}", errno.desc());
+                return host.tell_probed(id, kind, Outcome::Error, &text);
+            }
+            // Only a command that could not be run leaves an error in the runtime's log.
+            if let Some(error) = command::last_error(&read_log(&exec_log(place, kind))) {
+                return host.tell_probed(id, kind, Outcome::Error, &error);
+            }
+            let said = String::from_utf8_lossy(&said);
+            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            let how = describe_status(status);
+            let why = if last.is_empty() { how } else { format!("{how}: {last}") };
+            host.tell_probed(id, kind, Outcome::Failure, &why);
+        });
+    }
+
+    fn cancel_probe(&mut self, place: &Place<'_>, kind: ProbeKind) {
+        let slot = self.body_mut(place.id).and_then(|body| body.tries.get_mut(position(kind)));
+        let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
+        // The command is the runtime's child, not ours: its number is its own only as long as it
+        // is in the container's cgroup.
+        let pid_file = place.bundle.join(format!("exec-{}.pid", kind.name()));
+        let pid = fs::read_to_string(pid_file).ok().and_then(|pid| pid.trim().parse().ok());
+        let pid = pid.filter(|&pid: &i32| pid > 1).map(Pid::from_raw);
+        if let Some(pid) =
+            pid.filter(|&pid| self.cgroups.has_process(&place.pod.name, &place.container.name, pid))
+        {
+            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+        }
+        call.process.signal(Signal::SIGKILL);
+    }
+}
+
+fn position(kind: ProbeKind) -> usize {
+    match kind {
+        ProbeKind::Startup => 0,
+        ProbeKind::Liveness => 1,
+        ProbeKind::Readiness => 2,
+    }
+}
+
+/// The file that says what an exec probe runs and with which rights; written once an instance.
+fn process_file(place: &Place<'_>, kind: ProbeKind, command: &[String]) -> Result<String, String> {
+    let file = place.bundle.join(format!("exec-{}.json", kind.name()));
+    if !file.exists() {
+        let process = match &place.container.image {
+            Image::Rootfs(rootfs) => {
+                spec::generate_process(place.container, rootfs, command).map_err(|error| error.to_string())?
+            }
+            Image::Bundle(path) => {
+                let config = place.bundle.join("config.json");
+                let config = fs::read(&config).map_err(|error| describe("read", &config, &error))?;
+                bundle::generate_process(&config, &text(path), command).map_err(|error| error.to_string())?
+            }
+        };
+        write_file(&file, &process)?;
+    }
+    Ok(text(&file))
+}
+
+fn exec_log(place: &Place<'_>, kind: ProbeKind) -> PathBuf {
+    place.bundle.join(format!("exec-{}.log", kind.name()))
+}
+
+/// A bundle's network is its own affair: it is probed where its first process is.
+fn shares_our_network(container: &Container) -> bool {
+    matches!(&container.image, Image::Rootfs(rootfs) if rootfs.network == Network::Host)
+}
+
+/// The end of a runtime's log.
+fn read_log(path: &std::path::Path) -> String {
+    use std::io::{Read, Seek, SeekFrom};
+    const BYTES_MAX: i64 = 4096;
+    let Ok(mut file) = fs::File::open(path) else { return String::new() };
+    if file.seek(SeekFrom::End(-BYTES_MAX)).is_err() {
+        // It is shorter than that: from its beginning.
+        let _ = file.seek(SeekFrom::Start(0));
+    }
+    let mut bytes = Vec::new();
+    let _ = file.take(BYTES_MAX.unsigned_abs()).read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Kind and number of each device node, as it is at this moment.
+fn devices(rootfs: &Rootfs) -> Result<Vec<DeviceNumber>, String> {
+    let find = |device: &crate::config::plan::Device| {
+        let failed = |reason: String| format!("cannot give device `{}`: {reason}", device.path.display());
+        let meta = fs::metadata(&device.path).map_err(|error| failed(super::reason(&error)))?;
+        let kind = meta.file_type();
+        let kind = match (kind.is_char_device(), kind.is_block_device()) {
+            (true, _) => DeviceKind::Character,
+            (_, true) => DeviceKind::Block,
+            (false, false) => return Err(failed("it is no device".to_owned())),
+        };
+        let number = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
+        let (major, minor) = (nix::sys::stat::major(meta.rdev()), nix::sys::stat::minor(meta.rdev()));
+        Ok(DeviceNumber { kind, major: number(major), minor: number(minor) })
+    };
+    rootfs.devices.iter().map(find).collect()
+}
+
+/// Whether `pid` is a child that we can wait for: as subreaper we are the parent of what the
+/// runtime leaves behind.
+fn is_our_child(pid: Pid) -> bool {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    !matches!(waitid(Id::Pid(pid), flags), Err(nix::errno::Errno::ECHILD))
+}

@@ -1,0 +1,151 @@
+//! What can wake the loop: an epoll set whose tokens say who it was.
+
+use std::os::fd::AsFd;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use crate::config::plan::ContainerId;
+use crate::supervisor::probe::ProbeKind;
+
+/// What one wait returns at most. More are had in the next turn: nothing is lost, and a flood of
+/// one kind cannot hold up the decisions for long.
+pub const BATCH: usize = 64;
+
+/// Who woke the loop. A token can come late, for a descriptor that was closed in the same turn
+/// and even replaced: whoever handles it must find nothing to do, not the wrong thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// signal-hook's pipe.
+    Signals,
+    /// The timer.
+    Timer,
+    /// inotify: some cgroup has become empty, or not.
+    Cgroups,
+    /// The log writer's socket.
+    LogWriter,
+    /// The first process of a container has ended.
+    FirstProcess(ContainerId),
+    /// The socket of a network probe.
+    Probe(ContainerId, ProbeKind),
+    /// The output of a runtime call.
+    CallOutput(ContainerId, CallSlot),
+}
+
+/// One of the runtime calls that a container can have at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallSlot {
+    /// `create`, `start` or `delete`.
+    Lifecycle,
+    /// `exec` for a probe.
+    Exec(ProbeKind),
+}
+
+impl Token {
+    fn encode(self) -> u64 {
+        let (kind, container, detail) = match self {
+            Token::Signals => (0, 0, 0),
+            Token::Timer => (1, 0, 0),
+            Token::Cgroups => (2, 0, 0),
+            Token::LogWriter => (3, 0, 0),
+            Token::FirstProcess(id) => (4, id.0, 0),
+            Token::Probe(id, kind) => (5, id.0, probe_number(kind)),
+            Token::CallOutput(id, CallSlot::Lifecycle) => (6, id.0, 0),
+            Token::CallOutput(id, CallSlot::Exec(kind)) => (7, id.0, probe_number(kind)),
+        };
+        kind << 32 | u64::from(container) << 8 | detail
+    }
+
+    fn decode(data: u64) -> Option<Token> {
+        let [detail, low, high, _, kind, ..] = data.to_le_bytes();
+        let id = ContainerId(u16::from_le_bytes([low, high]));
+        Some(match kind {
+            0 => Token::Signals,
+            1 => Token::Timer,
+            2 => Token::Cgroups,
+            3 => Token::LogWriter,
+            4 => Token::FirstProcess(id),
+            5 => Token::Probe(id, probe_kind(detail)?),
+            6 => Token::CallOutput(id, CallSlot::Lifecycle),
+            7 => Token::CallOutput(id, CallSlot::Exec(probe_kind(detail)?)),
+            _ => return None,
+        })
+    }
+}
+
+fn probe_number(kind: ProbeKind) -> u64 {
+    match kind {
+        ProbeKind::Startup => 0,
+        ProbeKind::Liveness => 1,
+        ProbeKind::Readiness => 2,
+    }
+}
+
+fn probe_kind(number: u8) -> Option<ProbeKind> {
+    ProbeKind::ALL.get(usize::from(number)).copied()
+}
+
+/// What a descriptor is watched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Something to read, or its end.
+    Readable,
+    /// Room to write, or a connection that was made or refused.
+    Writable,
+}
+
+/// epoll(7). Level-triggered: what is not read wakes again.
+#[derive(Debug)]
+pub struct Reactor {
+    epoll: Epoll,
+}
+
+impl Reactor {
+    /// An empty set. Fails with `EMFILE`, `ENFILE` or `ENOMEM`.
+    pub fn new() -> nix::Result<Reactor> {
+        Ok(Reactor { epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)? })
+    }
+
+    /// Watches `fd`. Closing it ends that by itself, as long as no duplicate stays open.
+    pub fn add(&self, fd: impl AsFd, token: Token, interest: Interest) -> nix::Result<()> {
+        self.epoll.add(fd, EpollEvent::new(flags(interest), token.encode()))
+    }
+
+    /// Watches `fd` for something else.
+    pub fn modify(&self, fd: impl AsFd, token: Token, interest: Interest) -> nix::Result<()> {
+        self.epoll.modify(fd, &mut EpollEvent::new(flags(interest), token.encode()))
+    }
+
+    /// Waits until something happens and calls `each` for it. A signal that interrupts the wait
+    /// is in signal-hook's pipe and thus in the next one.
+    pub fn wait(&self, mut each: impl FnMut(Token)) {
+        let mut events = [EpollEvent::empty(); BATCH];
+        let count = self.epoll.wait(&mut events, EpollTimeout::NONE).unwrap_or(0);
+        events.iter().take(count).filter_map(|event| Token::decode(event.data())).for_each(&mut each);
+    }
+}
+
+fn flags(interest: Interest) -> EpollFlags {
+    match interest {
+        Interest::Readable => EpollFlags::EPOLLIN,
+        Interest::Writable => EpollFlags::EPOLLOUT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_token_survives_the_kernel() {
+        let id = ContainerId(0x1234);
+        let mut tokens = vec![Token::Signals, Token::Timer, Token::Cgroups, Token::LogWriter];
+        tokens.extend([Token::FirstProcess(id), Token::CallOutput(id, CallSlot::Lifecycle)]);
+        for kind in ProbeKind::ALL {
+            tokens.extend([Token::Probe(id, kind), Token::CallOutput(id, CallSlot::Exec(kind))]);
+        }
+        for token in tokens {
+            assert_eq!(Token::decode(token.encode()), Some(token));
+        }
+        assert_eq!(Token::decode(u64::MAX), None);
+    }
+}

@@ -1,0 +1,50 @@
+//! Signals to the supervisor, as something that epoll sees (signal-hook's pipe).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+
+/// What a signal to us means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// SIGCHLD: a child has ended.
+    Reap,
+    /// SIGTERM, SIGINT (Ctrl-C), SIGQUIT, or SIGHUP (the terminal is gone): stop everything.
+    Stop,
+    /// SIGUSR1 or SIGUSR2, whose default would end us and orphan the containers: nothing.
+    Ignore,
+}
+
+/// The signals that we take.
+#[derive(Debug)]
+pub struct Signals {
+    delivery: SignalDelivery<UnixStream, SignalOnly>,
+}
+
+impl Signals {
+    /// From here on none of them ends the process. Fails with `EMFILE` and the like.
+    pub fn register() -> io::Result<Signals> {
+        let (read, write) = UnixStream::pair()?;
+        let all = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2];
+        Ok(Signals { delivery: SignalDelivery::with_pipe(read, write, SignalOnly, all)? })
+    }
+
+    /// What has come since the last call; several of the same signal count once.
+    pub fn take(&mut self) -> impl Iterator<Item = Request> {
+        self.delivery.pending().map(|signal| match signal {
+            SIGCHLD => Request::Reap,
+            SIGTERM | SIGINT | SIGQUIT | SIGHUP => Request::Stop,
+            _ => Request::Ignore,
+        })
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.delivery.get_read().as_fd()
+    }
+}

@@ -1,0 +1,74 @@
+//! Configuration files as bytes.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::reason;
+use crate::config::Source;
+use crate::limits::FILE_BYTES_MAX;
+
+/// Where the machine file is looked for unless another one is named.
+pub const MACHINE_FILE: &str = "/etc/outrigger/outrigger.toml";
+
+/// The machine file: the one that was named, else [`MACHINE_FILE`] if it is there.
+pub fn read_machine(named: Option<&Path>) -> Result<Option<Source>, String> {
+    match named {
+        Some(path) => read_file(path).map(Some),
+        None => {
+            let path = Path::new(MACHINE_FILE);
+            if path.exists() { read_file(path).map(Some) } else { Ok(None) }
+        }
+    }
+}
+
+/// The pod files behind `paths`: files as they are, of directories all `*.toml` directly in
+/// them, in the order of their names. All that cannot be read is named in the errors.
+pub fn read_pods(paths: &[PathBuf]) -> Result<Vec<Source>, Vec<String>> {
+    let mut sources = Vec::new();
+    let mut errors = Vec::new();
+    for path in paths {
+        let files = if path.is_dir() { list(path) } else { Ok(vec![path.clone()]) };
+        match files {
+            Ok(files) => {
+                for file in files {
+                    match read_file(&file) {
+                        Ok(source) => sources.push(source),
+                        Err(error) => errors.push(error),
+                    }
+                }
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(sources) } else { Err(errors) }
+}
+
+fn list(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let failed = |error| format!("cannot read directory `{}`: {}", directory.display(), reason(&error));
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") && !path.is_dir() {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(format!(
+            "cannot find a pod file in `{}`: it has no file that ends in `.toml`; name another place",
+            directory.display()
+        ));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_file(path: &Path) -> Result<Source, String> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed, so that the check sees that there is more. A device or pipe
+    // cannot fill the memory either.
+    let most = u64::try_from(FILE_BYTES_MAX + 1).unwrap_or(u64::MAX);
+    let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    read.map_err(|error| format!("cannot read `{}`: {}", path.display(), reason(&error)))?;
+    Ok(Source { name: path.display().to_string(), bytes })
+}

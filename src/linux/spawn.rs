@@ -1,0 +1,325 @@
+//! A new process: made straight in its cgroup, with nothing of ours but what it is given.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::Pid;
+
+/// What is to be run, and where.
+pub struct Command<'a> {
+    /// The program, from the root. PATH is not searched.
+    pub program: CString,
+    /// Its arguments, its own name first.
+    pub args: Vec<CString>,
+    /// Its environment, `NAME=value`.
+    pub env: Vec<CString>,
+    /// Its standard input, output and error. None of them may be 0, 1 or 2 unless in its place.
+    pub stdio: [BorrowedFd<'a>; 3],
+    /// A pipe into which the child writes four bytes, the number of the error, if it cannot become
+    /// the program. Closed by becoming it.
+    pub exec_error: BorrowedFd<'a>,
+    /// Its cgroup in the unified hierarchy, if there is one.
+    pub cgroup: Option<Cgroup<'a>>,
+    /// `cgroup.procs`, open for writing, of its cgroups in further hierarchies.
+    pub further_procs: &'a [BorrowedFd<'a>],
+    /// Whether it gets a mount namespace of its own, in which the unified hierarchy is all that
+    /// is at `/sys/fs/cgroup`: crun refuses to work on a host that has both kinds there.
+    pub unified_view: bool,
+}
+
+/// A cgroup of the unified hierarchy.
+#[derive(Clone, Copy, Debug)]
+pub struct Cgroup<'a> {
+    /// Its directory.
+    pub directory: BorrowedFd<'a>,
+    /// Its `cgroup.procs`, open for writing, for kernels that cannot make a process there.
+    pub procs: BorrowedFd<'a>,
+}
+
+/// A process that was made.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its number, ours until it is reaped.
+    pub pid: Pid,
+    /// Its descriptor, where the kernel has such (Linux 5.3).
+    pub pidfd: Option<OwnedFd>,
+}
+
+/// What does not change from one process to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Spawner {
+    /// What this kernel cannot do.
+    pub lacks: Lacks,
+    /// How many descriptors a child may have: what we were given, not what we raised it to.
+    descriptors: libc::rlimit,
+}
+
+impl Spawner {
+    /// Takes note of what children inherit, and raises our own number of descriptors to what is
+    /// allowed: each container needs some ten of them. setrlimit(2); that it fails shows later.
+    #[allow(unsafe_code, reason = "nix's wrapper would be one more feature for two calls")]
+    pub fn prepare() -> Spawner {
+        let mut descriptors = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
+        // SAFETY: both calls read or write one structure that outlives them.
+        unsafe {
+            if libc::getrlimit(libc::RLIMIT_NOFILE, &mut descriptors) == 0 {
+                let raised = libc::rlimit { rlim_cur: descriptors.rlim_max, ..descriptors };
+                libc::setrlimit(libc::RLIMIT_NOFILE, &raised);
+            }
+        }
+        Spawner { lacks: Lacks::default(), descriptors }
+    }
+}
+
+/// What the kernel was found not to be able to do. Each is tried once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lacks {
+    /// `clone3` with `CLONE_INTO_CGROUP` (Linux 5.7, clone(2)); seccomp filters forbid it, too.
+    pub clone_into_cgroup: bool,
+    /// `pidfd_open` (Linux 5.3).
+    pub pidfd: bool,
+}
+
+/// Makes the process. That the program cannot be executed shows when it ends: see
+/// [`exec_error`].
+///
+/// Fails with `EAGAIN` (a limit of processes), `ENOMEM`, or what the cgroup refuses.
+pub fn spawn(command: &Command, spawner: &mut Spawner) -> nix::Result<Spawned> {
+    let Spawner { lacks, descriptors } = spawner;
+    let argv = pointers(&command.args);
+    let envp = pointers(&command.env);
+    if let Some(cgroup) = command.cgroup.filter(|_| !lacks.clone_into_cgroup) {
+        match clone_into(cgroup.directory) {
+            Ok(Clone::Child) => become_program(command, None, descriptors, &argv, &envp),
+            Ok(Clone::Parent(spawned)) => return Ok(spawned),
+            // Not known, or an unknown flag: this kernel is older. EPERM: a filter.
+            Err(Errno::ENOSYS | Errno::EINVAL | Errno::E2BIG | Errno::EPERM) => {
+                lacks.clone_into_cgroup = true
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    match fork()? {
+        Clone::Child => become_program(command, command.cgroup, descriptors, &argv, &envp),
+        Clone::Parent(mut spawned) => {
+            if !lacks.pidfd {
+                spawned.pidfd = super::pidfd::open(spawned.pid).ok();
+                lacks.pidfd = spawned.pidfd.is_none();
+            }
+            Ok(spawned)
+        }
+    }
+}
+
+/// The error with which a child failed to become its program, from what came through
+/// [`Command::exec_error`]. A program that got so far as to say something says it in text, which
+/// is no small number.
+pub fn exec_error(bytes: &[u8]) -> Option<Errno> {
+    let number = i32::from_ne_bytes(bytes.try_into().ok()?);
+    (1..4096).contains(&number).then(|| Errno::from_raw(number))
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([core::ptr::null()]).collect()
+}
+
+/// Not libc's constant: its type is too small for this bit.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+enum Clone {
+    Child,
+    Parent(Spawned),
+}
+
+/// `clone3(CLONE_PIDFD | CLONE_INTO_CGROUP)`, otherwise like fork: Linux 5.7, clone(2).
+#[allow(unsafe_code, reason = "neither libc nor nix has a wrapper for clone3")]
+fn clone_into(cgroup: BorrowedFd<'_>) -> nix::Result<Clone> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: all fields are integers, for which zero is a value, and means "not asked for".
+    let mut args: libc::clone_args = unsafe { core::mem::zeroed() };
+    args.flags = u64::from(libc::CLONE_PIDFD.unsigned_abs()) | CLONE_INTO_CGROUP;
+    args.pidfd = core::ptr::from_mut(&mut pidfd) as u64;
+    args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
+    // SAFETY: `args` and `pidfd` outlive the call; without CLONE_VM the child has its own copy of
+    // this memory and runs on its own copy of this stack, as after fork. This process has one
+    // thread, so no lock is held by another.
+    let result = unsafe {
+        libc::syscall(libc::SYS_clone3, core::ptr::from_mut(&mut args), size_of::<libc::clone_args>())
+    };
+    match Errno::result(result)? {
+        0 => Ok(Clone::Child),
+        pid => {
+            let pid = Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::ERANGE)?);
+            // SAFETY: the call succeeded, so the kernel has put a new descriptor there.
+            let pidfd = Some(unsafe { OwnedFd::from_raw_fd(pidfd) });
+            Ok(Clone::Parent(Spawned { pid, pidfd }))
+        }
+    }
+}
+
+#[allow(unsafe_code, reason = "fork is unsafe; what the child may do stands in become_program")]
+fn fork() -> nix::Result<Clone> {
+    // SAFETY: this process has one thread; the child goes straight to `become_program`.
+    match Errno::result(unsafe { libc::fork() })? {
+        0 => Ok(Clone::Child),
+        pid => Ok(Clone::Parent(Spawned { pid: Pid::from_raw(pid), pidfd: None })),
+    }
+}
+
+/// Turns the new child into the program. Only async-signal-safe calls (signal-safety(7)): no
+/// memory is taken, no lock, nothing is dropped; everything was prepared before.
+#[allow(unsafe_code, reason = "the calls between fork and exec")]
+fn become_program(
+    command: &Command,
+    cgroup: Option<Cgroup<'_>>,
+    descriptors: &libc::rlimit,
+    argv: &[*const libc::c_char],
+    envp: &[*const libc::c_char],
+) -> ! {
+    let mut errno = None;
+    // SAFETY: every pointer is to memory that was prepared before the fork and is not freed, as
+    // this process never returns; every call is async-signal-safe.
+    unsafe {
+        let procs = cgroup.iter().map(|cgroup| &cgroup.procs).chain(command.further_procs);
+        for procs in procs {
+            // "0" is the writer itself (cgroups(7)).
+            note(&mut errno, libc::write(procs.as_raw_fd(), c"0".as_ptr().cast(), 1) == 1);
+        }
+        if command.unified_view {
+            note(&mut errno, mount_unified_view());
+        }
+        // A session of its own: Ctrl-C at our terminal is for us to handle, not for runtimes.
+        libc::setsid();
+        // Handlers go with exec, but what is ignored (SIGPIPE by Rust, SIGHUP by nohup) and what
+        // is blocked would be passed on to containers.
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = core::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, core::ptr::null_mut());
+        libc::umask(0o022);
+        libc::setrlimit(libc::RLIMIT_NOFILE, descriptors);
+        for (target, source) in (0..).zip(command.stdio) {
+            if source.as_raw_fd() == target {
+                // Same number: dup2 would leave close-on-exec set.
+                note(&mut errno, libc::fcntl(target, libc::F_SETFD, 0) == 0);
+            } else {
+                note(&mut errno, libc::dup2(source.as_raw_fd(), target) == target);
+            }
+        }
+        // What we were given open without close-on-exec is not for containers either. Linux
+        // 5.11; before that only what our own parent has leaked stays open.
+        libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        if errno.is_none() {
+            libc::execve(command.program.as_ptr(), argv.as_ptr(), envp.as_ptr());
+            note(&mut errno, false);
+        }
+        let message = errno.unwrap_or(0).to_ne_bytes();
+        libc::write(command.exec_error.as_raw_fd(), message.as_ptr().cast(), message.len());
+        libc::_exit(127)
+    }
+}
+
+/// Keeps the error number of the first call that failed.
+fn note(errno: &mut Option<i32>, succeeded: bool) {
+    if !succeeded && errno.is_none() {
+        *errno = Some(Errno::last_raw());
+    }
+}
+
+/// Puts the unified hierarchy, and nothing else, at `/sys/fs/cgroup` of a mount namespace of our
+/// own. Later mounts of the host still come through (`MS_SLAVE`), none of this goes back.
+///
+/// # Safety
+///
+/// Only between fork and exec: it changes what the whole process sees.
+#[allow(unsafe_code, reason = "the calls between fork and exec")]
+unsafe fn mount_unified_view() -> bool {
+    let none = core::ptr::null::<libc::c_char>();
+    let target = c"/sys/fs/cgroup".as_ptr();
+    // SAFETY: all strings are constants; null is allowed where mount(2) does not read it.
+    unsafe {
+        libc::unshare(libc::CLONE_NEWNS) == 0
+            && libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_SLAVE, none.cast()) == 0
+            && libc::umount2(target, libc::MNT_DETACH) == 0
+            && libc::mount(c"cgroup2".as_ptr(), target, c"cgroup2".as_ptr(), 0, none.cast()) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::supervisor::record::ExitStatus;
+
+    /// Runs a command with its output in a pipe; returns status and output.
+    fn run(args: &[&str], program: &str) -> (ExitStatus, Vec<u8>) {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+        let mut read = std::fs::File::from(read);
+        let command = Command {
+            program: CString::new(program).unwrap(),
+            args: args.iter().map(|arg| CString::new(*arg).unwrap()).collect(),
+            env: vec![c"GREETING=hello".into()],
+            stdio: [null.as_fd(), write.as_fd(), write.as_fd()],
+            exec_error: write.as_fd(),
+            cgroup: None,
+            further_procs: &[],
+            unified_view: false,
+        };
+        let spawned = spawn(&command, &mut Spawner::prepare()).unwrap();
+        drop(write);
+        let mut output = Vec::new();
+        read.read_to_end(&mut output).unwrap();
+        // This process' other tests have children, too: wait for this one alone.
+        let nix::sys::wait::WaitStatus::Exited(_, code) = nix::sys::wait::waitpid(spawned.pid, None).unwrap()
+        else {
+            panic!("it did not exit");
+        };
+        let status = ExitStatus::Code(u8::try_from(code).unwrap());
+        (status, output)
+    }
+
+    #[test]
+    fn the_program_gets_its_arguments_and_nothing_but_its_environment() {
+        let script = "echo $0 $1; env; exit 3";
+        let (status, output) = run(&["sh", "-c", script, "zero", "one"], "/bin/sh");
+        let output = String::from_utf8(output).unwrap();
+        assert_eq!(status, ExitStatus::Code(3));
+        assert!(output.starts_with("zero one\n"), "{output}");
+        assert!(output.contains("GREETING=hello"), "{output}");
+        assert!(!output.contains("CARGO"), "{output}");
+    }
+
+    #[test]
+    fn no_descriptor_of_ours_is_inherited() {
+        let (_, output) = run(&["sh", "-c", "ls /proc/self/fd"], "/bin/sh");
+        // 3 is the directory that ls itself has open.
+        assert_eq!(String::from_utf8(output).unwrap(), "0\n1\n2\n3\n");
+    }
+
+    #[test]
+    fn signals_are_neither_ignored_nor_blocked_in_the_child() {
+        let (_, output) = run(&["grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"], "/bin/grep");
+        let output = String::from_utf8(output).unwrap();
+        assert_eq!(output.lines().count(), 2, "{output}");
+        for line in output.lines() {
+            let mask = u64::from_str_radix(line.split_once('\t').unwrap().1, 16).unwrap();
+            // 32 and 33 are the C library's own; it lets nobody touch them.
+            assert_eq!(mask & !(0b11 << 31), 0, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_shows_its_error() {
+        let (status, output) = run(&["nothing"], "/nonexistent/program");
+        assert_eq!(status, ExitStatus::Code(127));
+        assert_eq!(exec_error(&output), Some(Errno::ENOENT));
+    }
+}

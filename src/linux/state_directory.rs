@@ -1,0 +1,172 @@
+//! The directory of everything that a running pod needs and a reboot may forget.
+//!
+//! ```text
+//! <state>/lock                          held by the one supervisor that uses the directory
+//! <state>/runtime/                      what the OCI runtime remembers
+//! <state>/containers/<pod>.<container>/ its bundle, and the runtime's log and pid files
+//! <state>/pods/<pod>/volumes/<volume>/  mounts of a tmpfs each
+//! <state>/logs/                         the log files, where they are wanted; they stay
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::mount::{MntFlags, umount2};
+
+use super::cgroup_layout::unescape;
+use super::reason;
+
+/// The directory, held by us.
+#[derive(Debug)]
+pub struct StateDirectory {
+    path: PathBuf,
+    /// Whether we made it, and thus remove it.
+    lock: Option<Flock<File>>,
+}
+
+impl StateDirectory {
+    /// Makes and locks it, and removes what an earlier, crashed supervisor left in it: its
+    /// containers must be gone by now (see `cgroup.rs`).
+    pub fn lock(path: &Path) -> Result<StateDirectory, String> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o755);
+        builder.create(path).map_err(|error| describe("make", path, &error))?;
+        let lock = lock_file(path)?;
+        Ok(StateDirectory { path: path.to_owned(), lock: Some(lock) })
+    }
+
+    /// Unmounts and removes what an earlier supervisor left, after its containers are gone.
+    pub fn remove_leftovers(&self) -> Result<(), String> {
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        // The last mounted first: it may be on one of the others.
+        for mount in mounts_below(&mountinfo, &self.path).iter().rev() {
+            umount2(mount, MntFlags::MNT_DETACH)
+                .map_err(|errno| describe("unmount", mount, &io::Error::from(errno)))?;
+        }
+        ["runtime", "containers", "pods"].iter().try_for_each(|name| remove_directory(&self.path.join(name)))
+    }
+
+    /// Where the runtime keeps its records.
+    pub fn runtime(&self) -> PathBuf {
+        self.path.join("runtime")
+    }
+
+    /// Where a container's bundle is, by its id.
+    pub fn container(&self, id: &str) -> PathBuf {
+        self.path.join("containers").join(id)
+    }
+
+    /// Where a pod's volumes are.
+    pub fn pod(&self, pod: &str) -> PathBuf {
+        self.path.join("pods").join(pod)
+    }
+
+    /// Where the log files are.
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// Removes what is empty of it, and gives it to the next. Logs stay.
+    pub fn release(&mut self) {
+        for name in ["runtime", "containers", "pods"] {
+            let _ = fs::remove_dir(self.path.join(name));
+        }
+        let _ = fs::remove_file(self.path.join("lock"));
+        let _ = fs::remove_dir(&self.path);
+        self.lock = None;
+    }
+}
+
+/// flock(2) on `<state>/lock`. Who removes the directory removes the file, so after locking it
+/// must still be the one that is there.
+fn lock_file(directory: &Path) -> Result<Flock<File>, String> {
+    let path = directory.join("lock");
+    loop {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&path).map_err(|error| describe("make", &path, &error))?;
+        let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => file,
+            Err((mut file, Errno::EWOULDBLOCK)) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                return Err(format!(
+                    "cannot use state directory `{}`: another outrigger (process {}) uses it; stop that one, \
+                     or give this one its own `state-directory` and `cgroup-root`",
+                    directory.display(),
+                    holder.trim()
+                ));
+            }
+            Err((_, errno)) => return Err(describe("lock", &path, &io::Error::from(errno))),
+        };
+        let ours = file.metadata().map_err(|error| describe("read", &path, &error))?;
+        let there = fs::metadata(&path);
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+            // For the message above only, so a full disk is no reason to stop here.
+            let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+            return Ok(file);
+        }
+    }
+}
+
+/// The mount points below `directory`, from mountinfo (proc(5)).
+fn mounts_below(mountinfo: &str, directory: &Path) -> Vec<PathBuf> {
+    let mounts = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+    let mounts = mounts.map(|mount| PathBuf::from(unescape(mount)));
+    mounts.filter(|mount| mount.starts_with(directory) && mount != directory).collect()
+}
+
+/// Removes a directory and all in it; does not follow links, and does not cross into mounts (a
+/// busy mount point refuses to be removed). Not there is as good as removed.
+pub fn remove_directory(path: &Path) -> Result<(), String> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(describe("remove", path, &error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Makes a directory with all above it.
+pub fn make_directory(path: &Path) -> Result<(), String> {
+    fs::create_dir_all(path).map_err(|error| describe("make", path, &error))
+}
+
+/// Writes a file anew.
+pub fn write_file(path: &Path, content: &[u8]) -> Result<(), String> {
+    fs::write(path, content).map_err(|error| describe("write", path, &error))
+}
+
+/// The error text of a failed call on a path.
+pub fn describe(verb: &str, path: &Path, error: &io::Error) -> String {
+    format!("cannot {verb} `{}`: {}", path.display(), reason(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_use_is_refused_and_a_released_one_is_gone() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("state");
+        let mut first = StateDirectory::lock(&path).unwrap();
+        let refused = StateDirectory::lock(&path).unwrap_err();
+        let own = std::process::id();
+        assert!(refused.contains(&format!("another outrigger (process {own}) uses it")), "{refused}");
+        first.release();
+        assert!(!path.exists());
+        StateDirectory::lock(&path).unwrap().release();
+    }
+
+    #[test]
+    fn only_mounts_below_the_directory_are_leftovers() {
+        let text = "1 0 0:1 / /run/outrigger rw - tmpfs tmpfs rw\n\
+                    2 0 0:2 / /run/outrigger/pods/a/volumes/v rw - tmpfs tmpfs rw\n\
+                    3 0 0:2 / /run/outrigger-other rw - tmpfs tmpfs rw\n";
+        let found = mounts_below(text, Path::new("/run/outrigger"));
+        assert_eq!(found, [PathBuf::from("/run/outrigger/pods/a/volumes/v")]);
+    }
+}

@@ -1,0 +1,58 @@
+//! Arguments → plan → run → exit status; nothing else.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use outrigger::cli::{self, Command, Files, status};
+use outrigger::linux::log_writer;
+use outrigger::{outline, run};
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("outrigger: error: {error}; see `outrigger --help`");
+            return ExitCode::from(status::USAGE);
+        }
+    };
+    ExitCode::from(match command {
+        Command::Print(text) => print(text),
+        Command::Check(files) => match run::load(&files) {
+            Ok(plan) => print(&outline::outline(&plan)),
+            Err(text) => {
+                eprint!("{text}");
+                status::CONFIGURATION
+            }
+        },
+        Command::Run(files) => run::run(&with_environment(files)),
+        Command::LogWriter => write_logs(),
+    })
+}
+
+/// `OUTRIGGER_RUNTIME`, where the command line names no runtime.
+fn with_environment(mut files: Files) -> Files {
+    let named = std::env::var("OUTRIGGER_RUNTIME").ok().filter(|runtime| !runtime.is_empty());
+    files.runtime = files.runtime.or(named);
+    files
+}
+
+fn write_logs() -> u8 {
+    let written = std::io::stdin().as_fd().try_clone_to_owned().and_then(|socket| {
+        let settings = log_writer::Settings::of_this_process()?;
+        log_writer::run(socket, settings)
+    });
+    match written {
+        Ok(()) => status::FINE,
+        Err(error) => {
+            eprintln!("outrigger: error: the log writer cannot go on: {error}");
+            status::SYSTEM
+        }
+    }
+}
+
+/// Prints a result. Nobody who listens (`outrigger check | head`) is not an error.
+fn print(text: &str) -> u8 {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    status::FINE
+}

@@ -1,0 +1,98 @@
+//! `outrigger run`: the loop. The only file that knows both sides, the decisions and the machine.
+
+use std::rc::Rc;
+
+use crate::cli::{Files, status};
+use crate::config::plan::Plan;
+use crate::config::{self};
+use crate::linux::signals::Signals;
+use crate::linux::{Host, sources};
+use crate::supervisor::action::Action;
+use crate::supervisor::{Outcome, Supervisor};
+
+/// Reads and checks configuration files. In the error: all that is wrong, ready to be printed.
+pub fn load(files: &Files) -> Result<Plan, String> {
+    let machine = sources::read_machine(files.config.as_deref());
+    let pods = sources::read_pods(&files.paths);
+    let (machine, pods) = match (machine, pods) {
+        (Ok(machine), Ok(pods)) => (machine, pods),
+        (machine, pods) => {
+            let errors = machine.err().into_iter().chain(pods.err().unwrap_or_default());
+            return Err(errors.map(|error| format!("error: {error}\n")).collect());
+        }
+    };
+    let mut plan = config::load(machine.as_ref(), &pods).map_err(|problems| problems.to_string())?;
+    if let Some(runtime) = &files.runtime {
+        plan.machine.runtime = Some(runtime.clone());
+    }
+    Ok(plan)
+}
+
+/// Runs the pods until all have ended. Returns the exit status.
+pub fn run(files: &Files) -> u8 {
+    // Before anything that would have to be undone: from here on a signal stops in order.
+    let signals = match Signals::register() {
+        Ok(signals) => signals,
+        Err(error) => return refuse(status::SYSTEM, &format!("cannot take signals: {error}")),
+    };
+    let plan = match load(files) {
+        Ok(plan) => Rc::new(plan),
+        Err(text) => {
+            eprint!("{text}");
+            return status::CONFIGURATION;
+        }
+    };
+    let mut host = match Host::open(Rc::clone(&plan), signals) {
+        Ok(host) => host,
+        Err(error) => return refuse(status::SYSTEM, &error),
+    };
+    let mut supervisor = Supervisor::new(plan);
+    let outcome = turn_until_ended(&mut supervisor, &mut host);
+    let left = host.close();
+    for what in &left {
+        eprintln!("outrigger: error: {what}; it is left behind");
+    }
+    match outcome {
+        Outcome { left_behind: true, .. } => status::LEFT_BEHIND,
+        Outcome { .. } if !left.is_empty() => status::LEFT_BEHIND,
+        Outcome { failed: 0, .. } => status::FINE,
+        Outcome { .. } => status::POD_FAILED,
+    }
+}
+
+/// The loop. From here on nothing may end the process, and nothing but `wait` waits.
+fn turn_until_ended(supervisor: &mut Supervisor, host: &mut Host) -> Outcome {
+    // The first turn does not wait, but takes the signals that came before.
+    let mut deadline = Some(host.now());
+    loop {
+        host.wait(deadline);
+        // Events before deadlines: a container that has exited in this very wake-up must not be
+        // killed for being late.
+        let now = host.now();
+        while let Some(event) = host.next_event() {
+            supervisor.handle(event, now);
+            perform_all(supervisor, host, now);
+        }
+        perform_all(supervisor, host, now);
+        if let Some(outcome) = supervisor.exit() {
+            return outcome;
+        }
+        deadline = supervisor.next_deadline();
+    }
+}
+
+fn perform_all(supervisor: &mut Supervisor, host: &mut Host, now: crate::time::Instant) {
+    // Ends: every action is written into the records when it is asked for.
+    while let Some(action) = supervisor.next_action(now) {
+        if let Action::Report(report) = action {
+            host.write_line(report.severity(), &report.text(supervisor));
+        } else {
+            host.perform(&action);
+        }
+    }
+}
+
+fn refuse(status: u8, error: &str) -> u8 {
+    eprintln!("outrigger: error: {error}");
+    status
+}
