@@ -1,0 +1,144 @@
+//! The rules of the repository that a compiler does not check.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The pure parts: they decide and format, and reach no system call.
+const PURE: [&str; 9] = [
+    "src/cli.rs",
+    "src/config",
+    "src/limits.rs",
+    "src/log",
+    "src/oci",
+    "src/outline.rs",
+    "src/supervisor",
+    "src/time.rs",
+    "src/lib.rs",
+];
+
+/// Where unsafe code may stand: each file wraps system calls that no library has.
+const SYSTEM_CALL_FILES: [&str; 5] = [
+    "src/linux/log_socket.rs",
+    "src/linux/network_namespace.rs",
+    "src/linux/pidfd.rs",
+    "src/linux/reap.rs",
+    "src/linux/spawn.rs",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below `path` (or itself), relative to the root, that end in `ending`.
+fn files(path: &str, ending: &str) -> Vec<(String, String)> {
+    let mut open = vec![root().join(path)];
+    let mut found: Vec<PathBuf> = Vec::new();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.to_str().unwrap().ends_with(ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "nothing at {path} ends in {ending}");
+    let relative = |path: &PathBuf| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+    let text = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+    found.iter().map(|path| (relative(path), text(path))).collect()
+}
+
+/// The text of a source file without its unit tests, which may use what they need, and without
+/// comments.
+fn code(text: &str) -> String {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code.lines().map(|line| line.split("//").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn pure_modules_do_not_reach_the_system() {
+    let forbidden = [
+        "std::fs", "std::net", "std::process", "std::env", "std::thread", "std::time::", "std::io::std", "std::os::fd",
+        "nix::", "libc::", "signal_hook", "cgroups_rs", "crate::linux", "crate::run", "println!", "eprint",
+    ];
+    for (path, text) in PURE.iter().flat_map(|path| files(path, ".rs")) {
+        for word in forbidden {
+            assert!(!code(&text).contains(word), "{path}: `{word}` belongs in src/linux; return an Action instead");
+        }
+    }
+}
+
+#[test]
+fn effects_do_not_decide() {
+    // What happens next is the supervisor's to say; the machine knows its vocabulary only.
+    for (path, text) in files("src/linux", ".rs") {
+        for word in ["supervisor::startup", "supervisor::shutdown", "supervisor::restart", "supervisor::upkeep"] {
+            assert!(!code(&text).contains(word), "{path}: `{word}` decides, and belongs in src/supervisor");
+        }
+    }
+}
+
+#[test]
+fn unsafe_stands_only_in_system_call_files() {
+    for (path, text) in files("src", ".rs") {
+        let code = code(&text);
+        if !SYSTEM_CALL_FILES.contains(&path.as_str()) {
+            assert!(!code.contains("unsafe {") && !code.contains("unsafe_code"), "{path}: unsafe code");
+        }
+    }
+    for path in SYSTEM_CALL_FILES {
+        let (_, text) = files(path, ".rs").remove(0);
+        assert!(code(&text).contains("unsafe {"), "{path} is safe now: take it off the list");
+    }
+}
+
+#[test]
+fn files_have_one_job() {
+    const LINES_MAX: usize = 700;
+    for (path, text) in files("src", ".rs").into_iter().chain(files("tests", ".rs")) {
+        let lines = text.lines().count();
+        assert!(lines <= LINES_MAX, "{path} has {lines} lines; find the second noun in it");
+    }
+}
+
+#[test]
+fn examples_load() {
+    for (path, text) in files("configs", ".toml") {
+        let source = outrigger::config::Source { name: path.clone(), bytes: text.clone().into_bytes() };
+        let minimal = outrigger::config::Source {
+            name: "minimal".to_owned(),
+            bytes: fs::read(root().join("configs/minimal.toml")).unwrap(),
+        };
+        let loaded = match path.as_str() {
+            "configs/outrigger.toml" => outrigger::config::load(Some(&source), &[minimal]),
+            _ => outrigger::config::load(None, &[source]),
+        };
+        if let Err(problems) = loaded {
+            panic!("{problems}");
+        }
+    }
+}
+
+#[test]
+fn texts_name_nothing_outside_the_project() {
+    let mut texts: Vec<(String, String)> = Vec::new();
+    for (path, ending) in [("src", ".rs"), ("docs", ".md"), ("configs", ".toml"), ("scripts", "")] {
+        texts.extend(files(path, ending));
+    }
+    for file in ["README.md", "CHANGELOG.md", "Makefile", "Cargo.toml"] {
+        texts.extend(files(file, ""));
+    }
+    for (path, text) in texts {
+        for word in ["/work/", "../shared", "helper-", "TODO", "FIXME", "XXX", "todo!", "unimplemented!"] {
+            assert!(!text.contains(word), "{path} has `{word}`");
+        }
+    }
+}
+
+#[test]
+fn the_changelog_names_the_version() {
+    let (_, changelog) = files("CHANGELOG.md", "").remove(0);
+    let version = env!("CARGO_PKG_VERSION");
+    let named = changelog.contains(&format!("## [{version}]")) || changelog.contains("## [Unreleased]");
+    assert!(named, "CHANGELOG.md knows neither {version} nor Unreleased");
+}
