@@ -15,18 +15,18 @@ use nix::unistd::Pid;
 
 use super::call::{Call, Process, Voice, describe_status};
 use super::cgroup::Entrance;
-use super::prober::{NetworkProbe, Progress};
+use super::prober::{Try, position};
 use super::reactor::{CallSlot, Interest, Token};
 use super::state_directory::{describe, make_directory, remove_directory, write_file};
 use super::{Host, pidfd, runtime, spawn, text, volumes};
-use crate::config::plan::{Check, Container, ContainerId, Image, Network, Pod, Rootfs};
+use crate::config::plan::{Container, ContainerId, Image, Pod, Rootfs};
 use crate::log::stream::Labels;
 use crate::oci::bundle;
 use crate::oci::command::{self, Runtime, container_id};
 use crate::oci::spec::{self, DeviceKind, DeviceNumber, Facts};
 use crate::supervisor::action::ContainerAction;
 use crate::supervisor::event::{ContainerEvent, Event};
-use crate::supervisor::probe::{Outcome, ProbeKind};
+use crate::supervisor::probe::ProbeKind;
 use crate::supervisor::record::{ExitStatus, Instance, failure};
 use crate::supervisor::report::Severity;
 
@@ -36,10 +36,10 @@ pub struct Body {
     instance: Instance,
     restarts: u32,
     entrance: Option<Entrance>,
-    first: Option<Process>,
+    pub(super) first: Option<Process>,
     /// `--version`, `create`, `start` or `delete`.
     lifecycle: Option<(Step, Call)>,
-    tries: [Option<Try>; 3],
+    pub(super) tries: [Option<Try>; 3],
     /// It is being removed; the instance's events are answered with that.
     removing: bool,
 }
@@ -65,20 +65,18 @@ impl Step {
     }
 }
 
-/// One try of a probe.
-#[derive(Debug)]
-enum Try {
-    Exec(Call),
-    Network(NetworkProbe),
-}
-
 /// A container's place in plan and file system.
-struct Place<'a> {
-    id: ContainerId,
-    pod: &'a Pod,
-    container: &'a Container,
-    runtime_id: String,
-    bundle: PathBuf,
+pub struct Place<'a> {
+    /// Which container.
+    pub id: ContainerId,
+    /// Its pod.
+    pub pod: &'a Pod,
+    /// What it should be.
+    pub container: &'a Container,
+    /// Its name for the runtime.
+    pub runtime_id: String,
+    /// The directory of its bundle.
+    pub bundle: PathBuf,
 }
 
 impl Host {
@@ -128,22 +126,22 @@ impl Host {
         }
     }
 
-    fn body(&self, id: ContainerId) -> Option<&Body> {
+    pub(super) fn body(&self, id: ContainerId) -> Option<&Body> {
         self.bodies.get(id.index())
     }
 
-    fn body_mut(&mut self, id: ContainerId) -> Option<&mut Body> {
+    pub(super) fn body_mut(&mut self, id: ContainerId) -> Option<&mut Body> {
         self.bodies.get_mut(id.index())
     }
 
     /// Reports about the newest instance.
-    fn tell(&mut self, id: ContainerId, event: ContainerEvent) {
+    pub(super) fn tell(&mut self, id: ContainerId, event: ContainerEvent) {
         let instance = self.body(id).map(|body| body.instance).unwrap_or_default();
         self.events.push_back(Event::Container(id, instance, event));
     }
 
     /// Does `go_on` for a container, with its place.
-    fn at_place(&mut self, id: ContainerId, go_on: impl FnOnce(&mut Host, &Place<'_>)) {
+    pub(super) fn at_place(&mut self, id: ContainerId, go_on: impl FnOnce(&mut Host, &Place<'_>)) {
         let plan = Rc::clone(&self.plan);
         let Some(container) = plan.containers.get(id.index()) else { return };
         let Some(pod) = plan.pods.get(container.pod.index()) else { return };
@@ -345,7 +343,7 @@ impl Host {
         self.start_call(place, step, &words, voice)
     }
 
-    fn words(
+    pub(super) fn words(
         &self,
         place: &Place<'_>,
         log: &std::path::Path,
@@ -378,13 +376,18 @@ impl Host {
         Ok(())
     }
 
-    fn spawn_call(&mut self, place: &Place<'_>, words: &[String], voice: Voice<'_>) -> Result<Call, String> {
+    pub(super) fn spawn_call(
+        &mut self,
+        place: &Place<'_>,
+        words: &[String],
+        voice: Voice<'_>,
+    ) -> Result<Call, String> {
         let unified_view = self.cgroups.is_hybrid() && self.is_placed_by_us();
         let entrance = self.bodies.get(place.id.index()).and_then(|body| body.entrance.as_ref());
         Call::start(words, voice, entrance, unified_view, &mut self.spawner)
     }
 
-    fn watch_output(&self, call: &Call, token: Token) {
+    pub(super) fn watch_output(&self, call: &Call, token: Token) {
         if let Some(output) = call.output() {
             // Not watched, it is still read when the call has ended.
             let _ = self.reactor.add(output, token, Interest::Readable);
@@ -597,164 +600,8 @@ impl Host {
     }
 }
 
-// Probes.
-impl Host {
-    fn probe(&mut self, place: &Place<'_>, kind: ProbeKind) {
-        let Some(probe) = kind.of(&place.container.probes) else { return };
-        let begun = match &probe.check {
-            Check::Exec { command } => self.exec(place, kind, command).map(|call| (Try::Exec(call), None)),
-            network @ (Check::HttpGet { .. } | Check::TcpSocket { .. }) => {
-                let first = self.body(place.id).and_then(|body| body.first.as_ref()).map(|first| first.pid);
-                let inside = first.filter(|_| !shares_our_network(place.container));
-                match NetworkProbe::start(network, inside) {
-                    Some(Ok((probe, progress))) => Ok((Try::Network(probe), Some(progress))),
-                    Some(Err(error)) => Err(error),
-                    None => return,
-                }
-            }
-        };
-        match begun {
-            Ok((begun, progress)) => {
-                if let Some(slot) =
-                    self.body_mut(place.id).and_then(|body| body.tries.get_mut(position(kind)))
-                {
-                    *slot = Some(begun);
-                }
-                if let Some(progress) = progress {
-                    self.follow_probe(place.id, kind, progress, true);
-                }
-            }
-            Err(error) => self.tell_probed(place.id, kind, Outcome::Error, &error),
-        }
-    }
-
-    pub(super) fn advance_probe(&mut self, id: ContainerId, kind: ProbeKind) {
-        let Some(body) = self.body_mut(id) else { return };
-        let Some(Some(Try::Network(probe))) = body.tries.get_mut(position(kind)) else { return };
-        let progress = probe.advance();
-        self.follow_probe(id, kind, progress, false);
-    }
-
-    fn follow_probe(&mut self, id: ContainerId, kind: ProbeKind, progress: Progress, new: bool) {
-        let Some(slot) = self.bodies.get_mut(id.index()).and_then(|body| body.tries.get_mut(position(kind)))
-        else {
-            return;
-        };
-        match (progress, &slot) {
-            (Progress::Waits(interest), Some(Try::Network(probe))) => {
-                let token = Token::Probe(id, kind);
-                let watched = match new {
-                    true => self.reactor.add(probe, token, interest),
-                    false => self.reactor.modify(probe, token, interest),
-                };
-                if let Err(errno) = watched {
-                    *slot = None;
-                    self.tell_probed(id, kind, Outcome::Error, errno.desc());
-                }
-            }
-            (Progress::Waits(_), Some(Try::Exec(_)) | None) => {}
-            (Progress::Done(outcome, why), _) => {
-                *slot = None;
-                self.tell_probed(id, kind, outcome, &why);
-            }
-        }
-    }
-
-    fn tell_probed(&mut self, id: ContainerId, kind: ProbeKind, outcome: Outcome, why: &str) {
-        self.tell(id, ContainerEvent::Probed(kind, outcome, failure(why)));
-    }
-
-    fn exec(&mut self, place: &Place<'_>, kind: ProbeKind, command: &[String]) -> Result<Call, String> {
-        let pid_file = place.bundle.join(format!("exec-{}.pid", kind.name()));
-        let log = exec_log(place, kind);
-        let _ = fs::remove_file(&pid_file);
-        let process_file = process_file(place, kind, command)?;
-        let pid_file = text(&pid_file);
-        let words = self.words(place, &log, |call| call.exec(&process_file, &pid_file))?;
-        let call = self.spawn_call(place, &words, Voice::Kept)?;
-        self.watch_output(&call, Token::CallOutput(place.id, CallSlot::Exec(kind)));
-        Ok(call)
-    }
-
-    fn note_exec_ended(&mut self, id: ContainerId, kind: ProbeKind, status: ExitStatus) {
-        let slot = self.body_mut(id).and_then(|body| body.tries.get_mut(position(kind)));
-        let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
-        let said = call.into_said();
-        self.at_place(id, |host, place| {
-            if status == ExitStatus::Code(0) {
-                return host.tell_probed(id, kind, Outcome::Success, "");
-            }
-            if let Some(errno) = spawn::exec_error(&said) {
-                let text = format!("cannot execute the runtime: {}", errno.desc());
-                return host.tell_probed(id, kind, Outcome::Error, &text);
-            }
-            // Only a command that could not be run leaves an error in the runtime's log.
-            if let Some(error) = command::last_error(&read_log(&exec_log(place, kind))) {
-                return host.tell_probed(id, kind, Outcome::Error, &error);
-            }
-            let said = String::from_utf8_lossy(&said);
-            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-            let how = describe_status(status);
-            let why = if last.is_empty() { how } else { format!("{how}: {last}") };
-            host.tell_probed(id, kind, Outcome::Failure, &why);
-        });
-    }
-
-    fn cancel_probe(&mut self, place: &Place<'_>, kind: ProbeKind) {
-        let slot = self.body_mut(place.id).and_then(|body| body.tries.get_mut(position(kind)));
-        let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
-        // The command is the runtime's child, not ours: its number is its own only as long as it
-        // is in the container's cgroup.
-        let pid_file = place.bundle.join(format!("exec-{}.pid", kind.name()));
-        let pid = fs::read_to_string(pid_file).ok().and_then(|pid| pid.trim().parse().ok());
-        let pid = pid.filter(|&pid: &i32| pid > 1).map(Pid::from_raw);
-        if let Some(pid) =
-            pid.filter(|&pid| self.cgroups.has_process(&place.pod.name, &place.container.name, pid))
-        {
-            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
-        }
-        call.process.signal(Signal::SIGKILL);
-    }
-}
-
-fn position(kind: ProbeKind) -> usize {
-    match kind {
-        ProbeKind::Startup => 0,
-        ProbeKind::Liveness => 1,
-        ProbeKind::Readiness => 2,
-    }
-}
-
-/// The file that says what an exec probe runs and with which rights; written once an instance.
-fn process_file(place: &Place<'_>, kind: ProbeKind, command: &[String]) -> Result<String, String> {
-    let file = place.bundle.join(format!("exec-{}.json", kind.name()));
-    if !file.exists() {
-        let process = match &place.container.image {
-            Image::Rootfs(rootfs) => {
-                spec::generate_process(place.container, rootfs, command).map_err(|error| error.to_string())?
-            }
-            Image::Bundle(path) => {
-                let config = place.bundle.join("config.json");
-                let config = fs::read(&config).map_err(|error| describe("read", &config, &error))?;
-                bundle::generate_process(&config, &text(path), command).map_err(|error| error.to_string())?
-            }
-        };
-        write_file(&file, &process)?;
-    }
-    Ok(text(&file))
-}
-
-fn exec_log(place: &Place<'_>, kind: ProbeKind) -> PathBuf {
-    place.bundle.join(format!("exec-{}.log", kind.name()))
-}
-
-/// A bundle's network is its own affair: it is probed where its first process is.
-fn shares_our_network(container: &Container) -> bool {
-    matches!(&container.image, Image::Rootfs(rootfs) if rootfs.network == Network::Host)
-}
-
 /// The end of a runtime's log.
-fn read_log(path: &std::path::Path) -> String {
+pub(super) fn read_log(path: &std::path::Path) -> String {
     use std::io::{Read, Seek, SeekFrom};
     const BYTES_MAX: i64 = 4096;
     let Ok(mut file) = fs::File::open(path) else { return String::new() };

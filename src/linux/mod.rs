@@ -13,6 +13,7 @@ pub mod log_sink;
 pub mod log_socket;
 pub mod log_writer;
 pub mod network_namespace;
+pub mod network_probe;
 pub mod output;
 pub mod pidfd;
 pub mod prober;

@@ -1,273 +1,184 @@
-//! HTTP and TCP probes, made by the loop itself: a non-blocking socket, no fork, nothing waited
-//! for. How long a try may take is the core's to say (`Action::CancelProbe`).
+//! Probes of containers: tries that are under way, from the question to its answer.
 
-use core::net::{IpAddr, SocketAddr};
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::fs;
+use std::path::PathBuf;
 
-use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, connect, getsockopt, setsockopt, socket, sockopt,
-};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::network_namespace::socket_inside;
-use super::reactor::Interest;
-use crate::config::plan::Check;
-use crate::supervisor::probe::Outcome;
+use super::call::{Call, Voice, describe_status};
+use super::container::{Place, read_log};
+use super::network_probe::{NetworkProbe, Progress};
+use super::reactor::{CallSlot, Token};
+use super::state_directory::{describe, write_file};
+use super::{Host, spawn, text};
+use crate::config::plan::{Check, Container, ContainerId, Image, Network};
+use crate::oci::{bundle, command, spec};
+use crate::supervisor::event::ContainerEvent;
+use crate::supervisor::probe::{Outcome, ProbeKind};
+use crate::supervisor::record::{ExitStatus, failure};
 
-/// How much of an answer is looked at for its status line.
-const ANSWER_BYTES_MAX: usize = 1024;
-
-/// One try of a network probe.
+/// One try of a probe.
 #[derive(Debug)]
-pub struct NetworkProbe {
-    socket: File,
-    stage: Stage,
-    /// What is still to be sent.
-    request: Vec<u8>,
-    answer: Vec<u8>,
+pub enum Try {
+    /// A command inside the container.
+    Exec(Call),
+    /// A connection to it.
+    Network(NetworkProbe),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Connecting,
-    Sending,
-    Receiving,
-}
-
-/// How far a try has come.
-#[derive(Debug)]
-pub enum Progress {
-    /// It waits for this.
-    Waits(Interest),
-    /// It has ended; in words why, where it did not succeed.
-    Done(Outcome, String),
-}
-
-impl NetworkProbe {
-    /// Begins to connect; `inside` is a process in whose network namespace that happens, if it is
-    /// not ours. `None`: `check` is no network probe. In the error: why it could not be tried.
-    pub fn start(check: &Check, inside: Option<Pid>) -> Option<Result<(NetworkProbe, Progress), String>> {
-        let (host, port, request) = match check {
-            Check::Exec { .. } => return None,
-            Check::HttpGet { host, port, path } => (*host, *port, http_request(*host, *port, path)),
-            Check::TcpSocket { host, port } => (*host, *port, Vec::new()),
+impl Host {
+    pub(super) fn probe(&mut self, place: &Place<'_>, kind: ProbeKind) {
+        let Some(probe) = kind.of(&place.container.probes) else { return };
+        let begun = match &probe.check {
+            Check::Exec { command } => self.exec(place, kind, command).map(|call| (Try::Exec(call), None)),
+            network @ (Check::HttpGet { .. } | Check::TcpSocket { .. }) => {
+                let first = self.body(place.id).and_then(|body| body.first.as_ref()).map(|first| first.pid);
+                let inside = first.filter(|_| !shares_our_network(place.container));
+                match NetworkProbe::start(network, inside) {
+                    Some(Ok((probe, progress))) => Ok((Try::Network(probe), Some(progress))),
+                    Some(Err(error)) => Err(error),
+                    None => return,
+                }
+            }
         };
-        Some(NetworkProbe::connect(SocketAddr::new(host, port), request, inside))
+        match begun {
+            Ok((begun, progress)) => {
+                if let Some(slot) =
+                    self.body_mut(place.id).and_then(|body| body.tries.get_mut(position(kind)))
+                {
+                    *slot = Some(begun);
+                }
+                if let Some(progress) = progress {
+                    self.follow_probe(place.id, kind, progress, true);
+                }
+            }
+            Err(error) => self.tell_probed(place.id, kind, Outcome::Error, &error),
+        }
     }
 
-    fn connect(
-        address: SocketAddr,
-        request: Vec<u8>,
-        inside: Option<Pid>,
-    ) -> Result<(NetworkProbe, Progress), String> {
-        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        let make = || socket(family, SockType::Stream, flags, None);
-        let socket: OwnedFd = match inside {
-            Some(pid) => socket_inside(pid, make)?,
-            None => make().map_err(|errno| format!("cannot make a socket: {}", errno.desc()))?,
+    pub(super) fn advance_probe(&mut self, id: ContainerId, kind: ProbeKind) {
+        let Some(body) = self.body_mut(id) else { return };
+        let Some(Some(Try::Network(probe))) = body.tries.get_mut(position(kind)) else { return };
+        let progress = probe.advance();
+        self.follow_probe(id, kind, progress, false);
+    }
+
+    fn follow_probe(&mut self, id: ContainerId, kind: ProbeKind, progress: Progress, new: bool) {
+        let Some(slot) = self.bodies.get_mut(id.index()).and_then(|body| body.tries.get_mut(position(kind)))
+        else {
+            return;
         };
-        // Probes must not leave thousands of ports in TIME_WAIT: the connection is reset when we
-        // close it. The kubelet does so, too.
-        let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-        let _ = setsockopt(&socket, sockopt::Linger, &linger);
-        let result = connect(socket.as_raw_fd(), &SockaddrStorage::from(address));
-        let mut probe =
-            NetworkProbe { socket: socket.into(), stage: Stage::Connecting, request, answer: Vec::new() };
-        let progress = match result {
-            Ok(()) => probe.connected(),
-            Err(Errno::EINPROGRESS) => Progress::Waits(Interest::Writable),
-            Err(errno) => refused(errno),
-        };
-        Ok((probe, progress))
-    }
-
-    /// Goes on after what it waited for.
-    pub fn advance(&mut self) -> Progress {
-        match self.stage {
-            Stage::Connecting => match getsockopt(&self.socket, sockopt::SocketError) {
-                Ok(0) => self.connected(),
-                Ok(number) => refused(Errno::from_raw(number)),
-                Err(errno) => refused(errno),
-            },
-            Stage::Sending => self.send(),
-            Stage::Receiving => self.receive(),
-        }
-    }
-
-    fn connected(&mut self) -> Progress {
-        if self.request.is_empty() {
-            return Progress::Done(Outcome::Success, String::new());
-        }
-        self.stage = Stage::Sending;
-        self.send()
-    }
-
-    fn send(&mut self) -> Progress {
-        while !self.request.is_empty() {
-            match self.socket.write(&self.request) {
-                Ok(count) => drop(self.request.drain(..count.min(self.request.len()))),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Progress::Waits(Interest::Writable);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return failed(format!("cannot send the request: {}", super::reason(&error))),
-            }
-        }
-        self.stage = Stage::Receiving;
-        Progress::Waits(Interest::Readable)
-    }
-
-    fn receive(&mut self) -> Progress {
-        let mut buffer = [0; ANSWER_BYTES_MAX];
-        loop {
-            match self.socket.read(&mut buffer) {
-                Ok(0) => return failed("the connection was closed before an HTTP status came".to_owned()),
-                Ok(count) => self.answer.extend_from_slice(buffer.get(..count).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Progress::Waits(Interest::Readable);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return failed(format!("no answer: {}", super::reason(&error))),
-            }
-            if let Some(progress) = judge(&self.answer) {
-                return progress;
-            }
-        }
-    }
-}
-
-impl AsFd for NetworkProbe {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-/// What an answer, as far as it has come, says. `None`: more is needed.
-fn judge(answer: &[u8]) -> Option<Progress> {
-    // No room for headers: the status line is all that counts, and is kept when they follow.
-    let mut response = httparse::Response::new(&mut []);
-    let parsed = response.parse(answer);
-    match (response.code, parsed) {
-        (Some(200..=399), _) => Some(Progress::Done(Outcome::Success, String::new())),
-        (Some(code), _) => Some(failed(format!("HTTP status {code}"))),
-        (None, Ok(httparse::Status::Partial)) if answer.len() < ANSWER_BYTES_MAX => None,
-        (None, _) => Some(failed("the answer is not HTTP".to_owned())),
-    }
-}
-
-fn failed(why: String) -> Progress {
-    Progress::Done(Outcome::Failure, why)
-}
-
-fn refused(errno: Errno) -> Progress {
-    failed(format!("cannot connect: {}", errno.desc()))
-}
-
-fn http_request(host: IpAddr, port: u16, path: &str) -> Vec<u8> {
-    let host = SocketAddr::new(host, port);
-    let agent = concat!("outrigger/", env!("CARGO_PKG_VERSION"));
-    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\nAccept: */*\r\nConnection: close\r\n\r\n")
-        .into_bytes()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-    use super::*;
-
-    /// Runs a try to its end, as the loop would.
-    fn run(check: &Check) -> (Outcome, String) {
-        let (mut probe, mut progress) = NetworkProbe::start(check, None).unwrap().unwrap();
-        loop {
-            match progress {
-                Progress::Done(outcome, why) => return (outcome, why),
-                Progress::Waits(interest) => {
-                    let flags = match interest {
-                        Interest::Readable => PollFlags::POLLIN,
-                        Interest::Writable => PollFlags::POLLOUT,
-                    };
-                    let mut fds = [PollFd::new(probe.as_fd(), flags)];
-                    assert_eq!(poll(&mut fds, PollTimeout::from(20_000_u16)), Ok(1), "no answer");
-                    progress = probe.advance();
+        match (progress, &slot) {
+            (Progress::Waits(interest), Some(Try::Network(probe))) => {
+                let token = Token::Probe(id, kind);
+                let watched = match new {
+                    true => self.reactor.add(probe, token, interest),
+                    false => self.reactor.modify(probe, token, interest),
+                };
+                if let Err(errno) = watched {
+                    *slot = None;
+                    self.tell_probed(id, kind, Outcome::Error, errno.desc());
                 }
             }
+            (Progress::Waits(_), Some(Try::Exec(_)) | None) => {}
+            (Progress::Done(outcome, why), _) => {
+                *slot = None;
+                self.tell_probed(id, kind, outcome, &why);
+            }
         }
     }
 
-    fn localhost() -> IpAddr {
-        "127.0.0.1".parse().unwrap()
+    fn tell_probed(&mut self, id: ContainerId, kind: ProbeKind, outcome: Outcome, why: &str) {
+        self.tell(id, ContainerEvent::Probed(kind, outcome, failure(why)));
     }
 
-    /// A server that answers one connection with `parts`, one write each.
-    fn serve(parts: &'static [&'static str]) -> (u16, std::thread::JoinHandle<String>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let server = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = Vec::new();
-            let mut byte = [0];
-            while !request.ends_with(b"\r\n\r\n") {
-                stream.read_exact(&mut byte).unwrap();
-                request.push(byte[0]);
+    fn exec(&mut self, place: &Place<'_>, kind: ProbeKind, command: &[String]) -> Result<Call, String> {
+        let pid_file = place.bundle.join(format!("exec-{}.pid", kind.name()));
+        let log = exec_log(place, kind);
+        let _ = fs::remove_file(&pid_file);
+        let process_file = process_file(place, kind, command)?;
+        let pid_file = text(&pid_file);
+        let words = self.words(place, &log, |call| call.exec(&process_file, &pid_file))?;
+        let call = self.spawn_call(place, &words, Voice::Kept)?;
+        self.watch_output(&call, Token::CallOutput(place.id, CallSlot::Exec(kind)));
+        Ok(call)
+    }
+
+    pub(super) fn note_exec_ended(&mut self, id: ContainerId, kind: ProbeKind, status: ExitStatus) {
+        let slot = self.body_mut(id).and_then(|body| body.tries.get_mut(position(kind)));
+        let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
+        let said = call.into_said();
+        self.at_place(id, |host, place| {
+            if status == ExitStatus::Code(0) {
+                return host.tell_probed(id, kind, Outcome::Success, "");
             }
-            for part in parts {
-                if stream.write_all(part.as_bytes()).is_err() {
-                    break;
-                }
+            if let Some(errno) = spawn::exec_error(&said) {
+                let text = format!("cannot execute the runtime: {}", errno.desc());
+                return host.tell_probed(id, kind, Outcome::Error, &text);
             }
-            String::from_utf8(request).unwrap()
+            // Only a command that could not be run leaves an error in the runtime's log.
+            if let Some(error) = command::last_error(&read_log(&exec_log(place, kind))) {
+                return host.tell_probed(id, kind, Outcome::Error, &error);
+            }
+            let said = String::from_utf8_lossy(&said);
+            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            let how = describe_status(status);
+            let why = if last.is_empty() { how } else { format!("{how}: {last}") };
+            host.tell_probed(id, kind, Outcome::Failure, &why);
         });
-        (port, server)
     }
 
-    #[test]
-    fn an_http_status_below_400_is_a_success() {
-        for (parts, expected) in [
-            (&["HTTP/1.1 200 OK\r\n\r\n"][..], Ok(())),
-            (&["HTTP/1.0 204\r\n\r\n"], Ok(())),
-            (&["HTTP/1.1 200 OK\r\nA: b\r\nC: d\r\nContent-Length: 3\r\n\r\nabc"], Ok(())),
-            (&["HT", "TP/1.1 30", "1 Moved\r\nLocation: /\r\n", "\r\n"], Ok(())),
-            (&["HTTP/1.1 404 Not Found\r\n\r\n"], Err("HTTP status 404")),
-            (&["HTTP/1.1 503 Busy\r\nRetry-After: 1\r\n\r\n"], Err("HTTP status 503")),
-            (&["220 smtp ready\r\n"], Err("the answer is not HTTP")),
-            (&[], Err("the connection was closed before an HTTP status came")),
-        ] {
-            let (port, server) = serve(parts);
-            let check = Check::HttpGet { host: localhost(), port, path: "/ready?full=1".to_owned() };
-            let (outcome, why) = run(&check);
-            match expected {
-                Ok(()) => assert_eq!(outcome, Outcome::Success, "{parts:?}: {why}"),
-                Err(text) => assert_eq!((outcome, why.as_str()), (Outcome::Failure, text), "{parts:?}"),
-            }
-            let request = server.join().unwrap();
-            assert!(request.starts_with("GET /ready?full=1 HTTP/1.1\r\nHost: 127.0.0.1:"), "{request}");
+    pub(super) fn cancel_probe(&mut self, place: &Place<'_>, kind: ProbeKind) {
+        let slot = self.body_mut(place.id).and_then(|body| body.tries.get_mut(position(kind)));
+        let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
+        // The command is the runtime's child, not ours: its number is its own only as long as it
+        // is in the container's cgroup.
+        let pid_file = place.bundle.join(format!("exec-{}.pid", kind.name()));
+        let pid = fs::read_to_string(pid_file).ok().and_then(|pid| pid.trim().parse().ok());
+        let pid = pid.filter(|&pid: &i32| pid > 1).map(Pid::from_raw);
+        if let Some(pid) =
+            pid.filter(|&pid| self.cgroups.has_process(&place.pod.name, &place.container.name, pid))
+        {
+            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
         }
+        call.process.signal(Signal::SIGKILL);
     }
+}
 
-    #[test]
-    fn an_endless_answer_that_is_not_http_is_given_up() {
-        let long: &'static str = Box::leak("HTTP/1.1 ".repeat(500).into_boxed_str());
-        let parts: &'static [&'static str] = Box::leak(Box::new([long]));
-        let (port, server) = serve(parts);
-        let check = Check::HttpGet { host: localhost(), port, path: "/".to_owned() };
-        assert_eq!(run(&check), (Outcome::Failure, "the answer is not HTTP".to_owned()));
-        server.join().unwrap();
+/// Where a probe's try stands among those of its container.
+pub(super) fn position(kind: ProbeKind) -> usize {
+    match kind {
+        ProbeKind::Startup => 0,
+        ProbeKind::Liveness => 1,
+        ProbeKind::Readiness => 2,
     }
+}
 
-    #[test]
-    fn an_accepted_connection_is_a_success_and_a_refused_one_is_not() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let check = Check::TcpSocket { host: localhost(), port };
-        assert_eq!(run(&check), (Outcome::Success, String::new()));
-        drop(listener);
-        assert_eq!(run(&check), (Outcome::Failure, "cannot connect: Connection refused".to_owned()));
+/// The file that says what an exec probe runs and with which rights; written once an instance.
+fn process_file(place: &Place<'_>, kind: ProbeKind, command: &[String]) -> Result<String, String> {
+    let file = place.bundle.join(format!("exec-{}.json", kind.name()));
+    if !file.exists() {
+        let process = match &place.container.image {
+            Image::Rootfs(rootfs) => {
+                spec::generate_process(place.container, rootfs, command).map_err(|error| error.to_string())?
+            }
+            Image::Bundle(path) => {
+                let config = place.bundle.join("config.json");
+                let config = fs::read(&config).map_err(|error| describe("read", &config, &error))?;
+                bundle::generate_process(&config, &text(path), command).map_err(|error| error.to_string())?
+            }
+        };
+        write_file(&file, &process)?;
     }
+    Ok(text(&file))
+}
+
+fn exec_log(place: &Place<'_>, kind: ProbeKind) -> PathBuf {
+    place.bundle.join(format!("exec-{}.log", kind.name()))
+}
+
+/// A bundle's network is its own affair: it is probed where its first process is.
+fn shares_our_network(container: &Container) -> bool {
+    matches!(&container.image, Image::Rootfs(rootfs) if rootfs.network == Network::Host)
 }

@@ -97,6 +97,13 @@ pub enum Report {
         /// Which probe.
         kind: ProbeKind,
     },
+    /// A probe could not be made, which says nothing about the container; the record knows why.
+    ProbeNotMade {
+        /// Which.
+        container: ContainerId,
+        /// Which probe.
+        kind: ProbeKind,
+    },
     /// Its readiness has changed.
     Readiness {
         /// Which.
@@ -189,6 +196,7 @@ impl Report {
                 }
             },
             Report::ProbeFailed { .. }
+            | Report::ProbeNotMade { .. }
             | Report::Killed { .. }
             | Report::Readiness { ready: false, .. }
             | Report::Lost(_) => Severity::Warning,
@@ -284,6 +292,13 @@ impl Report {
             Report::ProbeFailed { container: id, kind } => {
                 write!(line, "{}: {} probe failed: {}", path(id), kind.name(), why(id))
             }
+            Report::ProbeNotMade { container: id, kind } => write!(
+                line,
+                "{}: cannot make its {} probe: {}; that counts neither way, trying again",
+                path(id),
+                kind.name(),
+                why(id)
+            ),
             Report::Readiness { container: id, ready: true } => write!(line, "{}: ready", path(id)),
             Report::Readiness { container: id, ready: false } => write!(line, "{}: not ready", path(id)),
             Report::StopSignalled { container: id, reason } => {
