@@ -58,12 +58,29 @@ fn code(text: &str) -> String {
 #[test]
 fn pure_modules_do_not_reach_the_system() {
     let forbidden = [
-        "std::fs", "std::net", "std::process", "std::env", "std::thread", "std::time::", "std::io::std", "std::os::fd",
-        "nix::", "libc::", "signal_hook", "cgroups_rs", "crate::linux", "crate::run", "println!", "eprint",
+        "std::fs",
+        "std::net",
+        "std::process",
+        "std::env",
+        "std::thread",
+        "std::time::",
+        "std::io::std",
+        "std::os::fd",
+        "nix::",
+        "libc::",
+        "signal_hook",
+        "cgroups_rs",
+        "crate::linux",
+        "crate::run",
+        "println!",
+        "eprint",
     ];
     for (path, text) in PURE.iter().flat_map(|path| files(path, ".rs")) {
         for word in forbidden {
-            assert!(!code(&text).contains(word), "{path}: `{word}` belongs in src/linux; return an Action instead");
+            assert!(
+                !code(&text).contains(word),
+                "{path}: `{word}` belongs in src/linux; return an Action instead"
+            );
         }
     }
 }
@@ -72,7 +89,9 @@ fn pure_modules_do_not_reach_the_system() {
 fn effects_do_not_decide() {
     // What happens next is the supervisor's to say; the machine knows its vocabulary only.
     for (path, text) in files("src/linux", ".rs") {
-        for word in ["supervisor::startup", "supervisor::shutdown", "supervisor::restart", "supervisor::upkeep"] {
+        for word in
+            ["supervisor::startup", "supervisor::shutdown", "supervisor::restart", "supervisor::upkeep"]
+        {
             assert!(!code(&text).contains(word), "{path}: `{word}` decides, and belongs in src/supervisor");
         }
     }

@@ -322,7 +322,8 @@ impl Supervisor {
                 let former = record.state;
                 record.state = State::Killing { reason, again_at: now.after(KILL_AGAIN) };
                 if !matches!(former, State::Killing { .. }) {
-                    self.report(Report::Killed { container: id, reason });
+                    let grace_over = matches!(former, State::Stopping { .. });
+                    self.report(Report::Killed { container: id, reason, grace_over });
                 }
                 if let State::Starting { exited: Some(_), .. } = former {
                     // Its first process is gone, so no exit will tell of the kill's success; the

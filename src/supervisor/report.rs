@@ -124,6 +124,8 @@ pub enum Report {
         container: ContainerId,
         /// Why it was stopped.
         reason: StopReason,
+        /// Whether it was told to stop before, and has not.
+        grace_over: bool,
     },
     /// What is left of it could not be removed; the record knows why.
     RemoveFailed {
@@ -311,16 +313,9 @@ impl Report {
                     | StopReason::StartTimeout => write!(line, ", {}", reason_text(reason)),
                 }
             }
-            Report::Killed { container: id, reason } => {
-                write!(line, "{}: killing all its processes, ", path(id))?;
-                match reason {
-                    StopReason::Pod | StopReason::StartupProbe | StopReason::LivenessProbe => {
-                        write!(line, "it is to be gone now")
-                    }
-                    StopReason::CreateTimeout | StopReason::StartTimeout => {
-                        write!(line, "{}", reason_text(reason))
-                    }
-                }
+            Report::Killed { container: id, reason, grace_over } => {
+                let why = if grace_over { "its grace period is over" } else { reason_text(reason) };
+                write!(line, "{}: killing all its processes, {why}", path(id))
             }
             Report::RemoveFailed { container: id, retry_in } => write!(
                 line,
