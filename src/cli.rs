@@ -145,7 +145,7 @@ Usage: outrigger run [OPTION…] PATH…
 
 The containers' output goes to standard output and standard error, each line after
 the time (UTC) and the container's name; lines of outrigger itself go to standard error.
-Colours are used on a terminal unless NO_COLOR is set.
+Colours are used on a terminal, unless NO_COLOR is set and not empty or TERM is `dumb`.
 
 SIGTERM, SIGINT (Ctrl-C), SIGQUIT or SIGHUP stops all pods in order, each within its grace
 period. A second one shortens what is left of it to 2 seconds.

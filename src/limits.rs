@@ -23,8 +23,14 @@ pub const WORDS_MAX: usize = 256;
 /// host name and part of a runtime's container id.
 pub const NAME_MAX: usize = 63;
 
-/// Bytes of one configuration file. The largest sensible pod file has some ten kilobytes.
-pub const FILE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one configuration file, or of a bundle's `config.json`. The largest sensible ones
+/// have some ten kilobytes; what is read from it takes many times its size in memory.
+pub const FILE_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a container's command, arguments and environment together, after `$(NAME)` was
+/// replaced: the kernel takes no more of one string (execve(2), `MAX_ARG_STRLEN`), and variables
+/// that double each other would know no end.
+pub const EXPANDED_BYTES_MAX: usize = 128 * 1024;
 
 /// Longest duration that a configuration may name: 10 years. Far beyond any use, and far from
 /// the end of the clock, so that adding two of them cannot overflow.
@@ -47,7 +53,12 @@ pub const FAILURE_BYTES_MAX: usize = 400;
 /// Bytes kept of the output of one runtime call, as the kubelet keeps of a probe.
 pub const CALL_OUTPUT_BYTES_MAX: usize = 10 * 1024;
 
+/// Log streams open at the same time: the supervisor's own, and two of every container; twice,
+/// since the streams of the instance before may still hold what the log writer has not read.
+pub const STREAMS_MAX: usize = 1 + 2 * 2 * CONTAINERS_MAX;
+
 const _: () = assert!(PODS_MAX <= u8::MAX as usize + 1, "a pod's index must fit its type");
 const _: () = assert!(CONTAINERS_MAX <= u16::MAX as usize, "a container's index must fit its type");
 const _: () = assert!(POD_CONTAINERS_MAX <= CONTAINERS_MAX, "one pod must fit into the plan");
 const _: () = assert!(REPORTS_MAX >= CONTAINERS_MAX + PODS_MAX, "a full shutdown must be reportable");
+const _: () = assert!(STREAMS_MAX <= u16::MAX as usize, "a stream's id must fit its type");

@@ -25,16 +25,27 @@ fn main() -> ExitCode {
                 status::CONFIGURATION
             }
         },
-        Command::Run(files) => run::run(&with_environment(files)),
+        Command::Run(files) => match with_environment(files) {
+            Ok(files) => run::run(&files),
+            Err(error) => {
+                eprintln!("outrigger: error: {error}");
+                status::USAGE
+            }
+        },
         Command::LogWriter => write_logs(),
     })
 }
 
 /// `OUTRIGGER_RUNTIME`, where the command line names no runtime.
-fn with_environment(mut files: Files) -> Files {
-    let named = std::env::var("OUTRIGGER_RUNTIME").ok().filter(|runtime| !runtime.is_empty());
-    files.runtime = files.runtime.or(named);
-    files
+fn with_environment(mut files: Files) -> Result<Files, String> {
+    let Some(named) = std::env::var_os("OUTRIGGER_RUNTIME").filter(|runtime| !runtime.is_empty()) else {
+        return Ok(files);
+    };
+    if files.runtime.is_none() {
+        let named = named.into_string();
+        files.runtime = Some(named.map_err(|_| "cannot use `OUTRIGGER_RUNTIME`: it is not UTF-8; unset it")?);
+    }
+    Ok(files)
 }
 
 fn write_logs() -> u8 {

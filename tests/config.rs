@@ -387,7 +387,7 @@ fn a_large_file_is_refused_unread() {
     text += &"#".repeat(limits::FILE_BYTES_MAX - text.len());
     assert!(load_texts(&[&text]).is_ok());
     let problems = load_texts(&[&(text + "#")]).unwrap_err();
-    assert!(problems.to_string().starts_with("error: `0.toml` has 1048577 bytes\n"), "{problems}");
+    assert!(problems.to_string().starts_with("error: `0.toml` has 262145 bytes\n"), "{problems}");
     assert_eq!(problems.count(), 1);
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use super::capability::read_capabilities;
-use super::expand::{EXPANDED_BYTES_MAX, expand};
+use super::expand::expand;
 use super::nearest::nearest;
 use super::plan::{
     Check, Container, Device, Image, Mount, Network, PodId, Probe, Probes, Role, Rootfs, User,
@@ -14,7 +14,7 @@ use super::probe::read_probe;
 use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
 use super::resources::{Written, read_resources};
-use crate::limits::{LIST_MAX, WORDS_MAX};
+use crate::limits::{EXPANDED_BYTES_MAX, LIST_MAX, WORDS_MAX};
 
 pub(super) const CONTAINER: TableKind = TableKind {
     name: "a container",

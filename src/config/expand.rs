@@ -1,12 +1,5 @@
 //! `$(NAME)` in commands, arguments and variables, as Kubernetes replaces it.
 
-/// Bytes of the command, the arguments and the environment of one container after replacing.
-///
-/// A variable that names two others doubles its length, so a few lines could ask for more memory
-/// than there is. The kernel takes no single string beyond 128 KiB anyway (`MAX_ARG_STRLEN`,
-/// execve(2)).
-pub(super) const EXPANDED_BYTES_MAX: usize = 128 * 1024;
-
 /// `text` with every `$(NAME)` replaced by the variable's value; `$$` becomes `$`, so `$$(NAME)`
 /// stands for the text `$(NAME)`. What names no variable stays as it is.
 ///

@@ -64,9 +64,9 @@ pub struct Machine {
 /// What to do about limits that this host's cgroups cannot enforce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CgroupPolicy {
-    /// The container is not started; the error names the controller.
+    /// Nothing is started; the error names container and controller.
     Required,
-    /// It is started all the same; a warning names the controller.
+    /// All is started; a warning names them.
     BestEffort,
 }
 

@@ -5,7 +5,6 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::OFlag;
-use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe2};
 

@@ -72,7 +72,7 @@ impl NetworkProbe {
         };
         // Probes must not leave thousands of ports in TIME_WAIT: the connection is reset when we
         // close it. The kubelet does so, too.
-        let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
         let _ = setsockopt(&socket, sockopt::Linger, &linger);
         let result = connect(socket.as_raw_fd(), &SockaddrStorage::from(address));
         let mut probe =

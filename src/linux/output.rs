@@ -18,8 +18,9 @@ use nix::sys::uio::writev;
 use nix::unistd::pipe2;
 
 use super::log_socket::{self, Buffer, Received};
+use crate::limits::STREAMS_MAX;
 use crate::log::message::{Destination, FromLogWriter, MESSAGE_BYTES_MAX, ToLogWriter};
-use crate::log::stream::{Labels, STREAMS_MAX, Source, Standard, StreamId};
+use crate::log::stream::{Labels, Source, Standard, StreamId};
 use crate::log::terminal::Names;
 use crate::supervisor::report::Severity;
 

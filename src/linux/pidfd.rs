@@ -3,7 +3,6 @@
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::libc;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 

@@ -1,7 +1,6 @@
 //! wait: who of our children has ended, and how.
 
 use nix::errno::Errno;
-use nix::libc;
 use nix::unistd::Pid;
 
 use crate::supervisor::record::ExitStatus;

@@ -4,7 +4,6 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::libc;
 use nix::unistd::Pid;
 
 /// What is to be run, and where.

@@ -24,13 +24,12 @@ use super::reason;
 #[derive(Debug)]
 pub struct StateDirectory {
     path: PathBuf,
-    /// Whether we made it, and thus remove it.
+    /// Held until the directory is released.
     lock: Option<Flock<File>>,
 }
 
 impl StateDirectory {
-    /// Makes and locks it, and removes what an earlier, crashed supervisor left in it: its
-    /// containers must be gone by now (see `cgroup.rs`).
+    /// Makes and locks it. In the error: who uses it, or the system's reason.
     pub fn lock(path: &Path) -> Result<StateDirectory, String> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o755);

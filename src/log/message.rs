@@ -5,8 +5,9 @@
 use core::fmt;
 use std::path::Path;
 
-use super::stream::{Labels, STREAMS_MAX, Source, Standard, StreamId};
+use super::stream::{Labels, Source, Standard, StreamId};
 use super::terminal::Names;
+use crate::limits::STREAMS_MAX;
 
 /// Longest path of the log directory, in bytes (`PATH_MAX` without its NUL).
 pub const PATH_BYTES_MAX: usize = 4095;

@@ -1,15 +1,9 @@
 //! Which streams of bytes there are, and whose they are.
 
-use crate::limits::{CONTAINERS_MAX, NAME_MAX};
-
-/// Streams open at the same time: the supervisor's own, and two of every container; twice, since
-/// the streams of the instance before may still hold what the log writer has not read.
-pub const STREAMS_MAX: usize = 1 + 2 * 2 * CONTAINERS_MAX;
-
-const _: () = assert!(STREAMS_MAX <= u16::MAX as usize, "a stream's id must fit its type");
+use crate::limits::NAME_MAX;
 
 /// One open stream: its position in the supervisor's table, free for another stream once the log
-/// writer has reported its end. Range: below [`STREAMS_MAX`].
+/// writer has reported its end. Range: below `STREAMS_MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamId(pub u16);
 

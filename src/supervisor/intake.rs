@@ -188,7 +188,15 @@ impl Supervisor {
             }
             Some(restart::start_at(record, &view.pod.restart_backoff)?.since(now))
         };
-        next().map_or(Next::Stays, Next::RestartsIn)
+        let stopping = || {
+            let view = self.view(self.plan.containers.get(id.index())?.pod)?;
+            view.record.stop_reason()
+        };
+        match next() {
+            Some(pause) => Next::RestartsIn(pause),
+            None if stopping().is_some() => Next::WasStopped,
+            None => Next::Stays,
+        }
     }
 
     pub(super) fn observe_probe(

@@ -417,13 +417,16 @@ impl Supervisor {
         if now == before {
             return;
         }
+        // That a pod at its end is not ready any more is no news.
+        let says_readiness =
+            now.ready != before.ready && self.stop.is_none() && !startup::is_completed(&view);
         if let Some(record) = self.pod_mut(pod) {
             record.reported = now;
         }
         if now.phase != before.phase {
             self.report(Report::PodPhase { pod, phase: now.phase });
         }
-        if now.ready != before.ready && self.stop.is_none() {
+        if says_readiness {
             self.report(Report::PodReadiness { pod, ready: now.ready });
         }
     }

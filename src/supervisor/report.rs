@@ -160,8 +160,10 @@ pub enum Report {
 pub enum Next {
     /// It is started again after this pause.
     RestartsIn(Duration),
-    /// Nothing.
+    /// Nothing: its policy says so.
     Stays,
+    /// Nothing: its pod is being stopped.
+    WasStopped,
 }
 
 /// How much a report asks of its reader.
@@ -192,10 +194,8 @@ impl Report {
                 PodStopReason::Completed | PodStopReason::Requested => Severity::Info,
             },
             Report::Exited { status, next, .. } => match (status, next) {
-                (ExitStatus::Code(0), _) | (_, Next::Stays) => Severity::Info,
-                (ExitStatus::Code(_) | ExitStatus::Signal(_) | ExitStatus::Unknown, Next::RestartsIn(_)) => {
-                    Severity::Warning
-                }
+                (ExitStatus::Code(0), _) | (_, Next::WasStopped) => Severity::Info,
+                (ExitStatus::Code(_) | ExitStatus::Signal(_) | ExitStatus::Unknown, _) => Severity::Warning,
             },
             Report::ProbeFailed { .. }
             | Report::ProbeNotMade { .. }
@@ -278,14 +278,14 @@ impl Report {
                 write!(line, "{}: cannot start: {}; ", path(id), why(id))?;
                 match next {
                     Next::RestartsIn(pause) => write!(line, "trying again {}", Pause(pause)),
-                    Next::Stays => write!(line, "it is not tried again"),
+                    Next::Stays | Next::WasStopped => write!(line, "it is not tried again"),
                 }
             }
             Report::Exited { container: id, status, next } => {
                 write!(line, "{}: {}", path(id), Ended(status))?;
                 match next {
                     Next::RestartsIn(pause) => write!(line, "; restarting {}", Pause(pause)),
-                    Next::Stays => Ok(()),
+                    Next::Stays | Next::WasStopped => Ok(()),
                 }
             }
             Report::StartupSucceeded { container: id, took } => {

@@ -45,7 +45,7 @@ pub fn next_step(view: &PodView, alarm: &mut Alarm) -> Option<Step> {
 
 /// Whether no main container is kept running and none is to be started. A pod in which none was
 /// created yet has not come that far.
-fn is_completed(view: &PodView) -> bool {
+pub fn is_completed(view: &PodView) -> bool {
     view.mains().all(|main| match main.record.state {
         State::Absent | State::Creating { .. } | State::Created | State::Starting { .. } => false,
         // A main container whose probe failed under `never` is stopped for good: if it was the
