@@ -90,9 +90,14 @@ impl Tree {
         let homes = Controller::ALL.map(|controller| (controller, None));
         let mut tree = Tree { layout, root, homes, former: None, inotify };
         tree.remove_leftovers()?;
-        tree.make_root()?;
-        tree.move_in()?;
-        Ok(tree)
+        match tree.make_root().and_then(|()| tree.move_in()) {
+            Ok(()) => Ok(tree),
+            Err(error) => {
+                // What was made of it; the first error is the one that matters.
+                let _ = tree.close();
+                Err(error)
+            }
+        }
     }
 
     /// Moves this process back and removes the root. What cannot be removed is named.

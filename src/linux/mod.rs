@@ -182,7 +182,12 @@ impl Host {
             Action::SetUpPod(id) => {
                 let event = match self.set_up_pod(id) {
                     Ok(()) => Event::PodSetUp(id),
-                    Err(error) => Event::PodSetUpFailed(id, failure(&error)),
+                    Err(error) => {
+                        // Half of it may be there; what cannot be removed now is found by the
+                        // next try, or by the next supervisor.
+                        let _ = self.tear_down_pod(id);
+                        Event::PodSetUpFailed(id, failure(&error))
+                    }
                 };
                 self.events.push_back(event);
             }
