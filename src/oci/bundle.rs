@@ -230,7 +230,7 @@ mod tests {
             "mounts": [
                 {"destination": "/proc", "type": "proc", "source": "proc"},
                 {"destination": "/a", "type": "bind", "source": "data", "options": ["ro"]},
-                {"destination": "/b", "source": "../shared", "options": ["nosuid", "rbind"]},
+                {"destination": "/b", "source": "../common", "options": ["nosuid", "rbind"]},
                 {"destination": "/c", "type": "none", "source": "/srv/c", "options": ["bind"]},
             ],
             "hooks": {"poststop": [{"path": "/bin/true"}]},
@@ -240,7 +240,7 @@ mod tests {
         let mut expected = config.clone();
         expected["root"]["path"] = json!("/srv/app/rootfs");
         expected["mounts"][1]["source"] = json!("/srv/app/data");
-        expected["mounts"][2]["source"] = json!("/srv/app/../shared");
+        expected["mounts"][2]["source"] = json!("/srv/app/../common");
         expected["linux"]["cgroupsPath"] = json!(CGROUP);
         assert_eq!(adapted(&config), expected);
     }
