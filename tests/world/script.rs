@@ -1,0 +1,363 @@
+//! What `world.toml` says: how containers behave, what fails, when the stop is requested. Its keys
+//! are described in `mod.rs`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use outrigger::supervisor::probe::{Outcome, ProbeKind};
+use outrigger::supervisor::record::ExitStatus;
+use outrigger::time::Instant;
+use toml::de::{DeTable, DeValue};
+
+/// How the world of one situation behaves.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Script {
+    /// When to stop looking at pods that do not end.
+    pub until: Option<Instant>,
+    /// When somebody requests the stop.
+    pub stops: Vec<Instant>,
+    /// Whether the log has a line for each try of a probe.
+    pub shows_probes: bool,
+    pub pods: BTreeMap<String, PodScript>,
+    pub containers: BTreeMap<String, ContainerScript>,
+    pub detours: Vec<Detour>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PodScript {
+    pub set_up_takes: Duration,
+    pub set_up_fails: u32,
+    pub tear_down_fails: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ContainerScript {
+    pub create_takes: Duration,
+    pub create_fails: u32,
+    pub create_hangs: u32,
+    pub start_takes: Duration,
+    pub start_fails: u32,
+    pub start_hangs: u32,
+    pub dies_in_start: u32,
+    pub removal_takes: Duration,
+    pub removal_fails: u32,
+    pub removal_hangs: u32,
+    /// One for each run, the last for all further ones. `None`: for ever.
+    pub runs: Option<Vec<Option<Duration>>>,
+    pub exits: Vec<ExitStatus>,
+    pub ignores_sigterm: bool,
+    pub stops_after: Duration,
+    pub stops_with: ExitStatus,
+    pub unkillable: bool,
+    startup: Answers,
+    liveness: Answers,
+    readiness: Answers,
+}
+
+/// For each run: from when on a probe gets which answer.
+type Answers = Vec<Vec<(Duration, Answer)>>;
+
+/// What a container answers when it is probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Is(Outcome),
+    /// Nothing, until the try is cancelled.
+    Never,
+}
+
+/// An event that does not arrive at once, or not once.
+#[derive(Clone, Debug)]
+pub(crate) struct Detour {
+    /// The pod (`demo`) or container (`demo/app`) that the event is about.
+    pub of: String,
+    /// Which event, as [`event_name`](super::event_name) writes it.
+    pub event: String,
+    /// Which of these, from 1.
+    pub nth: u32,
+    /// When it arrives, after it has happened; each of them is one arrival.
+    pub arrives_after: Vec<Duration>,
+}
+
+impl Default for PodScript {
+    fn default() -> PodScript {
+        PodScript { set_up_takes: millis(1), set_up_fails: 0, tear_down_fails: 0 }
+    }
+}
+
+impl Default for ContainerScript {
+    fn default() -> ContainerScript {
+        ContainerScript {
+            create_takes: millis(20),
+            create_fails: 0,
+            create_hangs: 0,
+            start_takes: millis(5),
+            start_fails: 0,
+            start_hangs: 0,
+            dies_in_start: 0,
+            removal_takes: millis(10),
+            removal_fails: 0,
+            removal_hangs: 0,
+            runs: None,
+            exits: vec![ExitStatus::Code(0)],
+            ignores_sigterm: false,
+            stops_after: millis(100),
+            stops_with: ExitStatus::Code(0),
+            unkillable: false,
+            startup: Vec::new(),
+            liveness: Vec::new(),
+            readiness: Vec::new(),
+        }
+    }
+}
+
+impl ContainerScript {
+    /// What a probe is answered in run number `run` (from 0) that has lasted `age`.
+    pub(crate) fn answer(&self, kind: ProbeKind, run: usize, age: Duration) -> Answer {
+        let answers = match kind {
+            ProbeKind::Startup => &self.startup,
+            ProbeKind::Liveness => &self.liveness,
+            ProbeKind::Readiness => &self.readiness,
+        };
+        let answers = answers.get(run).or(answers.last()).map_or(&[][..], Vec::as_slice);
+        let answer = answers.iter().rev().find(|(from, _)| *from <= age);
+        answer.map_or(Answer::Is(Outcome::Success), |(_, answer)| *answer)
+    }
+}
+
+/// The element for run number `run`; the last one is for all further runs.
+pub(crate) fn in_run<T: Copy>(series: &[T], run: usize) -> Option<T> {
+    series.get(run).or(series.last()).copied()
+}
+
+pub(crate) fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+impl Script {
+    /// Reads a `world.toml`. In the error: the first mistake.
+    pub(crate) fn parse(text: &str) -> Result<Script, String> {
+        let document = DeTable::parse(text).map_err(|error| error.to_string())?;
+        let mut table = Keys::new("world.toml", document.get_ref());
+        let mut script = Script {
+            until: table.duration("until")?.map(|it| Instant::ZERO.after(it)),
+            shows_probes: table.flag("shows-probes")?,
+            ..Script::default()
+        };
+        let stops = table.durations("stops")?.unwrap_or_default();
+        script.stops = stops.into_iter().map(|it| Instant::ZERO.after(it)).collect();
+        for (name, keys) in table.tables("pods")? {
+            script.pods.insert(name, read_pod(keys)?);
+        }
+        for (name, keys) in table.tables("containers")? {
+            script.containers.insert(name, read_container(keys)?);
+        }
+        for value in table.list("events")?.unwrap_or_default() {
+            let DeValue::Table(event) = value else { return Err("`events` are tables".to_owned()) };
+            script.detours.push(read_detour(Keys::new("events", event))?);
+        }
+        table.finish()?;
+        Ok(script)
+    }
+}
+
+fn read_pod(mut keys: Keys) -> Result<PodScript, String> {
+    let default = PodScript::default();
+    let pod = PodScript {
+        set_up_takes: keys.duration("set-up-takes")?.unwrap_or(default.set_up_takes),
+        set_up_fails: keys.times("set-up-fails")?,
+        tear_down_fails: keys.times("tear-down-fails")?,
+    };
+    keys.finish()?;
+    Ok(pod)
+}
+
+fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
+    let default = ContainerScript::default();
+    let container = ContainerScript {
+        create_takes: keys.duration("create-takes")?.unwrap_or(default.create_takes),
+        create_fails: keys.times("create-fails")?,
+        create_hangs: keys.times("create-hangs")?,
+        start_takes: keys.duration("start-takes")?.unwrap_or(default.start_takes),
+        start_fails: keys.times("start-fails")?,
+        start_hangs: keys.times("start-hangs")?,
+        dies_in_start: keys.times("dies-in-start")?,
+        removal_takes: keys.duration("removal-takes")?.unwrap_or(default.removal_takes),
+        removal_fails: keys.times("removal-fails")?,
+        removal_hangs: keys.times("removal-hangs")?,
+        runs: keys.each("runs", |text| match text {
+            "forever" => Ok(None),
+            _ => duration(text).map(Some),
+        })?,
+        exits: keys.each("exits", status)?.unwrap_or(default.exits),
+        ignores_sigterm: keys.flag("ignores-sigterm")?,
+        stops_after: keys.duration("stops-after")?.unwrap_or(default.stops_after),
+        stops_with: keys.text("stops-with")?.map_or(Ok(default.stops_with), |text| status(&text))?,
+        unkillable: keys.flag("unkillable")?,
+        startup: keys.answers("startup")?,
+        liveness: keys.answers("liveness")?,
+        readiness: keys.answers("readiness")?,
+    };
+    keys.finish()?;
+    Ok(container)
+}
+
+fn read_detour(mut keys: Keys) -> Result<Detour, String> {
+    let needed = |text: Option<String>, key: &str| text.ok_or(format!("events: `{key}` is missing"));
+    let detour = Detour {
+        of: needed(keys.text("of")?, "of")?,
+        event: needed(keys.text("event")?, "event")?,
+        nth: keys.times("nth")?.max(1),
+        arrives_after: keys.durations("arrives-after")?.ok_or("events: `arrives-after` is missing")?,
+    };
+    keys.finish()?;
+    Ok(detour)
+}
+
+/// The keys of one table, taken one by one; what is left over in the end is a mistake.
+struct Keys<'a> {
+    place: String,
+    values: BTreeMap<&'a str, &'a DeValue<'a>>,
+}
+
+impl<'a> Keys<'a> {
+    fn new(place: &str, table: &'a DeTable<'a>) -> Keys<'a> {
+        let values = table.iter().map(|(key, value)| (&**key.get_ref(), value.get_ref())).collect();
+        Keys { place: place.to_owned(), values }
+    }
+
+    fn finish(self) -> Result<(), String> {
+        match self.values.keys().next() {
+            Some(key) => Err(format!("{}: unknown key `{key}`", self.place)),
+            None => Ok(()),
+        }
+    }
+
+    fn wrong<T>(&self, key: &str, what: &str) -> Result<T, String> {
+        Err(format!("{}: `{key}`: {what}", self.place))
+    }
+
+    fn flag(&mut self, key: &str) -> Result<bool, String> {
+        match self.values.remove(key) {
+            None => Ok(false),
+            Some(DeValue::Boolean(flag)) => Ok(*flag),
+            Some(_) => self.wrong(key, "not a boolean"),
+        }
+    }
+
+    /// A number, or "always".
+    fn times(&mut self, key: &str) -> Result<u32, String> {
+        match self.text(key)?.as_deref() {
+            None => Ok(0),
+            Some("always") => Ok(u32::MAX),
+            Some(text) => text.parse().or_else(|_| self.wrong(key, "neither a number nor \"always\"")),
+        }
+    }
+
+    fn text(&mut self, key: &str) -> Result<Option<String>, String> {
+        let Some(value) = self.values.remove(key) else { return Ok(None) };
+        match scalar(value) {
+            Some(text) => Ok(Some(text)),
+            None => self.wrong(key, "neither a text nor a number"),
+        }
+    }
+
+    fn duration(&mut self, key: &str) -> Result<Option<Duration>, String> {
+        self.text(key)?.map(|text| duration(&text)).transpose()
+    }
+
+    fn durations(&mut self, key: &str) -> Result<Option<Vec<Duration>>, String> {
+        self.each(key, duration)
+    }
+
+    fn list(&mut self, key: &str) -> Result<Option<Vec<&'a DeValue<'a>>>, String> {
+        match self.values.remove(key) {
+            None => Ok(None),
+            Some(DeValue::Array(array)) => Ok(Some(array.iter().map(|value| value.get_ref()).collect())),
+            Some(value) => Ok(Some(vec![value])),
+        }
+    }
+
+    /// A list, or one element without brackets.
+    fn each<T>(
+        &mut self,
+        key: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<Vec<T>>, String> {
+        let Some(list) = self.list(key)? else { return Ok(None) };
+        let mut read_all = Vec::new();
+        for value in list {
+            let Some(text) = scalar(value) else { return self.wrong(key, "a list in a list") };
+            read_all.push(read(&text).or_else(|error| self.wrong(key, &error))?);
+        }
+        if read_all.is_empty() { self.wrong(key, "an empty list") } else { Ok(Some(read_all)) }
+    }
+
+    fn answers(&mut self, key: &str) -> Result<Answers, String> {
+        let mut runs = Vec::new();
+        for value in self.list(key)?.unwrap_or_default() {
+            let Some(text) = scalar(value) else { return self.wrong(key, "not a text") };
+            let answers: Result<_, String> = text.split(", ").map(answer).collect();
+            runs.push(answers.or_else(|error| self.wrong(key, &error))?);
+        }
+        Ok(runs)
+    }
+
+    fn tables(&mut self, key: &str) -> Result<Vec<(String, Keys<'a>)>, String> {
+        let mut tables = Vec::new();
+        let table = match self.values.remove(key) {
+            None => return Ok(tables),
+            Some(DeValue::Table(table)) => table,
+            Some(_) => return self.wrong(key, "not a table"),
+        };
+        for (name, value) in table.iter() {
+            let DeValue::Table(table) = value.get_ref() else { return self.wrong(key, "not a table") };
+            tables.push((name.get_ref().to_string(), Keys::new(name.get_ref(), table)));
+        }
+        Ok(tables)
+    }
+}
+
+fn scalar(value: &DeValue) -> Option<String> {
+    if let DeValue::Integer(number) = value {
+        return Some(number.as_str().to_owned());
+    }
+    value.as_str().map(str::to_owned)
+}
+
+/// "1.5s", "20ms", "10m".
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err(format!("`{text}` is not a duration")),
+    };
+    let number: f64 = digits.parse().map_err(|_| format!("`{text}` is not a duration"))?;
+    // All times of the world are whole milliseconds.
+    let rounded = Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())?;
+    Ok(millis(u64::try_from((rounded + Duration::from_micros(500)).as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// An exit code, "signal 11", or "unknown".
+fn status(text: &str) -> Result<ExitStatus, String> {
+    let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is not 0 to 255"));
+    match text.strip_prefix("signal ") {
+        Some(signal) => number(signal).map(ExitStatus::Signal),
+        None if text == "unknown" => Ok(ExitStatus::Unknown),
+        None => number(text).map(ExitStatus::Code),
+    }
+}
+
+/// "no" (from the beginning on), "yes from 3s".
+fn answer(text: &str) -> Result<(Duration, Answer), String> {
+    let (word, from) = text.split_once(" from ").unwrap_or((text, "0s"));
+    let answer = match word {
+        "yes" => Answer::Is(Outcome::Success),
+        "no" => Answer::Is(Outcome::Failure),
+        "cannot" => Answer::Is(Outcome::Error),
+        "never" => Answer::Never,
+        _ => return Err(format!("`{word}` is not yes, no, never or cannot")),
+    };
+    Ok((duration(from)?, answer))
+}
