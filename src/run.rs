@@ -8,6 +8,7 @@ use crate::config::{self};
 use crate::linux::signals::Signals;
 use crate::linux::{Host, sources};
 use crate::supervisor::action::Action;
+use crate::supervisor::report::Report;
 use crate::supervisor::{Outcome, Supervisor};
 
 /// Reads and checks configuration files. In the error: all that is wrong, ready to be printed.
@@ -69,11 +70,19 @@ fn turn_until_ended(supervisor: &mut Supervisor, host: &mut Host) -> Outcome {
         // Events before deadlines: a container that has exited in this very wake-up must not be
         // killed for being late.
         let now = host.now();
-        while let Some(event) = host.next_event() {
-            supervisor.handle(event, now);
+        loop {
+            while let Some(event) = host.next_event() {
+                supervisor.handle(event, now);
+                while let Some(report) = supervisor.next_report() {
+                    tell(supervisor, host, report);
+                }
+            }
             perform_all(supervisor, host, now);
+            // What was known at once to have happened; it ends, as each action is asked for once.
+            if !host.has_events() {
+                break;
+            }
         }
-        perform_all(supervisor, host, now);
         if let Some(outcome) = supervisor.exit() {
             return outcome;
         }
@@ -84,12 +93,15 @@ fn turn_until_ended(supervisor: &mut Supervisor, host: &mut Host) -> Outcome {
 fn perform_all(supervisor: &mut Supervisor, host: &mut Host, now: crate::time::Instant) {
     // Ends: every action is written into the records when it is asked for.
     while let Some(action) = supervisor.next_action(now) {
-        if let Action::Report(report) = action {
-            host.write_line(report.severity(), &report.text(supervisor));
-        } else {
-            host.perform(&action);
+        match action {
+            Action::Report(report) => tell(supervisor, host, report),
+            action => host.perform(&action),
         }
     }
+}
+
+fn tell(supervisor: &Supervisor, host: &mut Host, report: Report) {
+    host.write_line(report.severity(), &report.text(supervisor));
 }
 
 fn refuse(status: u8, error: &str) -> u8 {

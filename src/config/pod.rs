@@ -32,6 +32,9 @@ pub(super) const POD: TableKind = TableKind {
 pub(super) const VOLUME: TableKind =
     TableKind { name: "a volume", keys: &["name", "memory", "host-path", "empty"] };
 
+/// Pods have their cgroups beside this one.
+const SUPERVISOR_CGROUP: &str = "supervisor";
+
 /// A pod, its containers, and the names that only make sense beside the other files.
 ///
 /// In the pod, `after` is empty and the ranges count from the pod's first container: positions
@@ -52,9 +55,16 @@ pub(super) fn read_pod(
     machine_backoff: Option<Backoff>,
     problems: &mut ProblemList<'_>,
 ) -> PodFile {
-    let name = table
-        .take_required("name", problems, "add name = \"...\" at the top of the file")
-        .and_then(|field| Some(Spanned::new(field.at(), field.name(problems)?.to_owned())));
+    let name = table.take_required("name", problems, "add name = \"...\" at the top of the file").and_then(
+        |field| {
+            let name = field.name(problems)?;
+            if name == SUPERVISOR_CGROUP {
+                let label = "the cgroup of the supervisor itself has this name";
+                field.refuse(problems, "must not be `supervisor`", label, "choose another name");
+            }
+            Some(Spanned::new(field.at(), name.to_owned()))
+        },
+    );
     let name_text = name.as_ref().map(|name| name.get_ref().clone()).unwrap_or_default();
     let restart_policy = table.take("restart-policy").and_then(|field| read_restart_policy(field, problems));
     let grace =

@@ -20,11 +20,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -35,6 +37,12 @@ use crate::config::plan::Resources;
 
 /// How long the start waits for what an earlier, crashed supervisor left to die. Milliseconds.
 const LEFTOVERS_WAIT_MS: u16 = 5000;
+
+/// How often the processes of a cgroup are looked for that must be killed one by one.
+const KILL_ROUNDS: usize = 16;
+
+/// Where we are ourselves, below our root. No pod may have this name (`config/check.rs`).
+pub const SUPERVISOR: &str = "supervisor";
 
 /// The tree, and what this host's cgroups can do.
 #[derive(Debug)]
@@ -47,6 +55,11 @@ pub struct Tree {
     /// Where we were before, to go back to in the end.
     former: Option<PathBuf>,
     inotify: Inotify,
+    /// The watched `cgroup.events` of each container's cgroup. Removing a cgroup does not end its
+    /// watch (seen with Linux 6.18).
+    watches: Vec<(PathBuf, WatchDescriptor)>,
+    /// Held so that nobody else takes our root for leftovers.
+    lock: Option<Flock<File>>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,9 +101,9 @@ impl Tree {
             .map_err(|errno| describe("watch", Path::new("cgroups"), errno))?;
         let root = PathBuf::from(root.trim_start_matches('/'));
         let homes = Controller::ALL.map(|controller| (controller, None));
-        let mut tree = Tree { layout, root, homes, former: None, inotify };
-        tree.remove_leftovers()?;
-        match tree.make_root().and_then(|()| tree.move_in()) {
+        let mut tree = Tree { layout, root, homes, former: None, inotify, watches: Vec::new(), lock: None };
+        tree.lock = Some(tree.lock_root()?);
+        match tree.remove_leftovers().and_then(|()| tree.make_root()).and_then(|()| tree.move_in()) {
             Ok(()) => Ok(tree),
             Err(error) => {
                 // What was made of it; the first error is the one that matters.
@@ -102,13 +115,22 @@ impl Tree {
 
     /// Moves this process back and removes the root. What cannot be removed is named.
     pub fn close(&mut self) -> Result<(), String> {
+        let mut result = Ok(());
         if let (Some(unified), Some(former)) = (&self.layout.unified, self.former.take()) {
             let former = unified.join(former);
             // Gone by now: then the top, where nothing limits us that did not before.
-            write(&former.join("cgroup.procs"), "0")
-                .or_else(|_| write(&unified.join("cgroup.procs"), "0"))?;
+            result = write(&former.join("cgroup.procs"), "0")
+                .or_else(|_| write(&unified.join("cgroup.procs"), "0"));
         }
-        self.mounts().try_for_each(|mount| remove_tree(&mount.join(&self.root)))
+        // Ours last: by it the next supervisor knows that what is left here was ours.
+        let others = |name: &std::ffi::OsString| name != SUPERVISOR;
+        for mount in self.mounts() {
+            let root = mount.join(&self.root);
+            for name in directories(&root).into_iter().filter(others) {
+                result = result.and(remove_tree(&root.join(name)));
+            }
+        }
+        if result.is_ok() { self.remove_everywhere(&self.root) } else { result }
     }
 
     /// Which controllers `resources` ask for and this host does not give us.
@@ -150,7 +172,7 @@ impl Tree {
 
     /// Makes a container's cgroup with its limits, and opens it.
     pub fn make_container(
-        &self,
+        &mut self,
         pod: &str,
         container: &str,
         resources: &Resources,
@@ -160,9 +182,10 @@ impl Tree {
         self.limit(&path, resources)?;
         if let Some(unified) = &self.layout.unified {
             let events = unified.join(&path).join("cgroup.events");
-            self.inotify
-                .add_watch(&events, AddWatchFlags::IN_MODIFY)
-                .map_err(|errno| describe("watch", &events, errno))?;
+            let watch = self.inotify.add_watch(&events, AddWatchFlags::IN_MODIFY);
+            let watch = watch.map_err(|errno| describe("watch", &events, errno))?;
+            self.unwatch(&path);
+            self.watches.push((path.clone(), watch));
         }
         self.open_runtime(&path)
     }
@@ -176,6 +199,8 @@ impl Tree {
         if let Some(unified) = &self.layout.unified {
             remove_tree(&unified.join(&path).join("runtime"))?;
         }
+        // `kill` has set it to 0.
+        self.write_pids_max(&path, "max");
         self.open_runtime(&path)
     }
 
@@ -230,19 +255,31 @@ impl Tree {
     }
 
     /// Removes a container's empty cgroup.
-    pub fn remove_container(&self, pod: &str, container: &str) -> Result<(), String> {
+    pub fn remove_container(&mut self, pod: &str, container: &str) -> Result<(), String> {
         let path = self.container(pod, container);
-        self.mounts().try_for_each(|mount| remove_tree(&mount.join(&path)))
+        self.unwatch(&path);
+        self.remove_everywhere(&path)
     }
 
     /// Removes a pod's cgroup, empty of containers.
     pub fn remove_pod(&self, pod: &str) -> Result<(), String> {
-        let path = self.root.join(pod);
-        self.mounts().try_for_each(|mount| remove_tree(&mount.join(&path)))
+        self.remove_everywhere(&self.root.join(pod))
     }
 }
 
 impl Tree {
+    fn unwatch(&mut self, path: &Path) {
+        let inotify = &self.inotify;
+        self.watches.retain(|(watched, watch)| {
+            let other = watched != path;
+            if !other {
+                // EINVAL: the kernel has ended it with the file.
+                let _ = inotify.rm_watch(*watch);
+            }
+            other
+        });
+    }
+
     fn container(&self, pod: &str, container: &str) -> PathBuf {
         self.root.join(pod).join(container)
     }
@@ -314,15 +351,14 @@ impl Tree {
                 *home = Some(Home { mount: legacy.mount.clone(), unified: false });
             }
         }
-        self.make(&self.root.clone())
+        self.make(&self.root.join(SUPERVISOR))
     }
 
     fn move_in(&mut self) -> Result<(), String> {
         let Some(unified) = &self.layout.unified else { return Ok(()) };
         let own = read_text(Path::new("/proc/self/cgroup"))?;
         let former = own_unified_path(&own).unwrap_or("/").trim_start_matches('/');
-        let supervisor = unified.join(&self.root).join("supervisor");
-        make_directory(&supervisor)?;
+        let supervisor = unified.join(&self.root).join(SUPERVISOR);
         write(&supervisor.join("cgroup.procs"), "0")?;
         self.former = Some(PathBuf::from(former));
         Ok(())
@@ -337,13 +373,53 @@ impl Tree {
         names.retain(|name| !own.starts_with(self.root.join(name)));
         names.sort();
         names.dedup();
+        let ours = self.mounts().any(|mount| mount.join(&self.root).join(SUPERVISOR).is_dir());
+        if let Some(name) = names.first().filter(|_| !ours) {
+            return Err(format!(
+                "cannot use cgroup root `/{}`: it has cgroups that are not ours (`{}`); name another one with \
+                 `cgroup-root`",
+                self.root.display(),
+                name.to_string_lossy()
+            ));
+        }
         for name in names {
             let path = self.root.join(name);
             self.kill_tree(&path)?;
             self.wait_until_empty(&path)?;
-            self.mounts().try_for_each(|mount| remove_tree(&mount.join(&path)))?;
+            self.remove_everywhere(&path)?;
         }
         Ok(())
+    }
+
+    /// In every hierarchy, also after a failure in one; that is then the result.
+    fn remove_everywhere(&self, path: &Path) -> Result<(), String> {
+        self.mounts().fold(Ok(()), |result, mount| result.and(remove_tree(&mount.join(path))))
+    }
+
+    /// Makes our root and holds it: two supervisors with the same root would take each other's
+    /// containers for leftovers. flock(2) on the directory, gone with the process.
+    fn lock_root(&self) -> Result<Flock<File>, String> {
+        let Some(mount) = self.mounts().next() else {
+            return Err("no cgroup hierarchy is mounted".to_owned());
+        };
+        let path = mount.join(&self.root);
+        loop {
+            make_directory(&path)?;
+            let directory = File::open(&path).map_err(|error| describe("open", &path, error))?;
+            let lock = Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+                Errno::EWOULDBLOCK => format!(
+                    "cannot use cgroup root `/{}`: another outrigger uses it; stop that one, or give this one its \
+                     own `cgroup-root`",
+                    self.root.display()
+                ),
+                errno => describe("lock", &path, errno),
+            })?;
+            // The one before us may have removed it in between.
+            let ours = lock.metadata().map_err(|error| describe("read", &path, error))?;
+            if fs::metadata(&path).is_ok_and(|there| there.ino() == ours.ino()) {
+                return Ok(lock);
+            }
+        }
     }
 
     /// Only before the loop runs: this waits.
@@ -388,10 +464,15 @@ impl Tree {
             };
         }
         // Whoever forks faster than we kill is stopped from forking first.
-        if let Some(pids) = self.layout.legacy_with("pids") {
-            let _ = write(&pids.mount.join(path).join("pids.max"), "0");
-        }
+        self.write_pids_max(path, "0");
         self.mounts().try_for_each(|mount| kill_each(&mount.join(path)))
+    }
+
+    /// On a legacy host; without that controller there is nothing to write.
+    fn write_pids_max(&self, path: &Path, max: &str) {
+        if let (None, Some(pids)) = (&self.layout.unified, self.layout.legacy_with("pids")) {
+            let _ = write(&pids.mount.join(path).join("pids.max"), max);
+        }
     }
 
     fn is_tree_populated(&self, path: &Path) -> Result<bool, String> {
@@ -414,9 +495,19 @@ impl Tree {
 
 /// Sends SIGKILL to every process below `directory`.
 fn kill_each(directory: &Path) -> Result<(), String> {
-    for pid in processes(directory)? {
-        // ESRCH: it was faster.
-        let _ = kill(pid, Signal::SIGKILL);
+    let mut killed: Vec<Pid> = Vec::new();
+    // What forks while we kill is met in the next round; whoever is faster than all of them is
+    // killed again a second later.
+    for _ in 0..KILL_ROUNDS {
+        let new: Vec<Pid> = processes(directory)?.into_iter().filter(|pid| !killed.contains(pid)).collect();
+        if new.is_empty() {
+            break;
+        }
+        for &pid in &new {
+            // ESRCH: it was faster.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        killed.extend(new);
     }
     Ok(())
 }

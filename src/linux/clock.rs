@@ -50,10 +50,11 @@ impl Timer {
         Ok(())
     }
 
-    /// Takes note that it was readable: it must be armed again even for the same deadline.
+    /// Takes note that it was readable: it is so no longer, and not armed.
     pub fn acknowledge(&mut self) {
+        // Disarming clears what there is to read. It cannot fail for a timer that is open.
+        let _ = self.fd.unset();
         self.armed_for = None;
-        // Arming it anew clears what there is to read.
     }
 }
 

@@ -17,9 +17,10 @@ use super::call::{Call, Process, Voice, describe_status};
 use super::cgroup::Entrance;
 use super::prober::{Try, position};
 use super::reactor::{CallSlot, Interest, Token};
-use super::state_directory::{describe, make_directory, remove_directory, write_file};
-use super::{Host, pidfd, runtime, spawn, text, volumes};
-use crate::config::plan::{Container, ContainerId, Image, Pod, Rootfs};
+use super::state_directory::{make_directory, remove_directory, write_file};
+use super::{Host, pidfd, regular_file, runtime, spawn, text, volumes};
+use crate::config::plan::{Container, ContainerId, Image, Pod, Resources, Rootfs};
+use crate::limits::FILE_BYTES_MAX;
 use crate::log::stream::Labels;
 use crate::oci::bundle;
 use crate::oci::command::{self, Runtime, container_id};
@@ -156,7 +157,8 @@ impl Host {
     /// Asks the runtime who it is; `create` follows when it has answered.
     fn identify(&mut self, place: &Place<'_>) -> Result<(), String> {
         let path = runtime::find(self.plan.machine.runtime.as_deref())?;
-        self.make_entrance(place)?;
+        // The container's limits are not for this question.
+        self.make_entrance(place, &Resources::default())?;
         let words = command::version_command(&text(&path));
         self.start_call(place, Step::Identify, &words, Voice::Kept)
     }
@@ -165,8 +167,9 @@ impl Host {
         let identified = || {
             let path = runtime::find(self.plan.machine.runtime.as_deref())?;
             if status != ExitStatus::Code(0) {
-                let said = said.lines().next().unwrap_or_default();
-                return Err(format!("`{} --version`: {}: {said}", path.display(), describe_status(status)));
+                let how = describe_status(status);
+                let said = said.lines().next().map(|line| format!(": {line}")).unwrap_or_default();
+                return Err(format!("`{} --version` failed: {how}{said}", path.display()));
             }
             let runtime = Runtime::identify(&text(&path), said).map_err(|error| error.to_string())?;
             runtime::fit_to_host(runtime, self.cgroups.is_unified())
@@ -188,8 +191,7 @@ impl Host {
         }
     }
 
-    fn make_entrance(&mut self, place: &Place<'_>) -> Result<(), String> {
-        let resources = &place.container.resources;
+    fn make_entrance(&mut self, place: &Place<'_>, resources: &Resources) -> Result<(), String> {
         let entrance = self.cgroups.make_container(&place.pod.name, &place.container.name, resources)?;
         if let Some(body) = self.body_mut(place.id) {
             body.entrance = Some(entrance);
@@ -198,9 +200,7 @@ impl Host {
     }
 
     fn create(&mut self, place: &Place<'_>) -> Result<(), String> {
-        if self.body(place.id).is_some_and(|body| body.entrance.is_none()) {
-            self.make_entrance(place)?;
-        }
+        self.make_entrance(place, &place.container.resources)?;
         remove_directory(&place.bundle)?;
         make_directory(&place.bundle)?;
         make_directory(&self.state.runtime())?;
@@ -228,7 +228,7 @@ impl Host {
             Image::Rootfs(rootfs) => rootfs,
             Image::Bundle(path) => {
                 let file = path.join("config.json");
-                let config = fs::read(&file).map_err(|error| describe("read", &file, &error))?;
+                let config = regular_file::read(&file, FILE_BYTES_MAX)?;
                 return bundle::adapt(&config, &text(path), &cgroups_path).map_err(|error| error.to_string());
             }
         };
@@ -294,11 +294,13 @@ impl Host {
                 "the runtime's `create` wrote `{number}` into its pid file, which is no process"
             ));
         };
-        if let Some(&(_, status)) = self.strangers.oldest_ordered().find(|(stranger, _)| *stranger == pid) {
-            return Ok(Some(status));
-        }
         if !is_our_child(pid) {
-            return Err(format!("the runtime's `create` named process {pid}, which is not our child"));
+            // Gone, and reaped before anybody knew whose it was; or never ours.
+            let stranger = self.strangers.oldest_ordered().find(|(stranger, _)| *stranger == pid);
+            return match stranger {
+                Some(&(_, status)) => Ok(Some(status)),
+                None => Err(format!("the runtime's `create` named process {pid}, which is not our child")),
+            };
         }
         let pidfd = if self.spawner.lacks.pidfd { None } else { pidfd::open(pid).ok() };
         self.spawner.lacks.pidfd |= pidfd.is_none();

@@ -19,6 +19,7 @@ pub mod pidfd;
 pub mod prober;
 pub mod reactor;
 pub mod reap;
+pub mod regular_file;
 pub mod runtime;
 pub mod signals;
 pub mod sources;
@@ -209,6 +210,11 @@ impl Host {
         self.output.write_line(severity, text);
     }
 
+    /// Whether something has happened that was not taken yet.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// What has happened. `None`: nothing more.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()
@@ -234,25 +240,24 @@ impl Host {
             // As many as one wait returns fit; one that did not would be reported again.
             let _ = tokens.push(token);
         });
-        let mut reap = core::mem::take(&mut self.reap_again);
+        self.reap_again = false;
         for token in tokens {
             match token {
-                Token::Signals => reap |= self.take_signals(),
+                Token::Signals => self.take_signals(),
                 Token::Timer => self.timer.acknowledge(),
                 Token::Cgroups => self.look_for_empty_cgroups(),
                 Token::LogWriter => self.output.handle_events(),
                 Token::FirstProcess(id) => {
                     // Ended, and to be reaped below; its descriptor stays readable until then.
                     self.unwatch_first_process(id);
-                    reap = true;
                 }
                 Token::Probe(id, kind) => self.advance_probe(id, kind),
                 Token::CallOutput(id, slot) => self.read_call_output(id, slot),
             }
         }
-        if reap {
-            self.reap();
-        }
+        // In every turn, not only after SIGCHLD: that may be seen one turn later than the end, and
+        // a deadline must not overtake it.
+        self.reap();
         self.restart_log_writer();
     }
 
@@ -271,7 +276,7 @@ impl Host {
         }
         if let Some(log_writer) = self.log_writer.take() {
             log_writer.signal(nix::sys::signal::Signal::SIGKILL);
-            left.push("the log writer could not write everything".to_owned());
+            left.push("log lines that nobody read: the log writer was killed after 5 s".to_owned());
         }
         left.extend(self.cgroups.close().err());
         self.state.release();
@@ -342,17 +347,18 @@ impl Host {
 
 // Signals and children.
 impl Host {
-    /// Returns whether there are children to reap.
-    fn take_signals(&mut self) -> bool {
-        let mut reap = false;
+    fn take_signals(&mut self) {
+        let mut stop = false;
         for request in self.signals.take() {
             match request {
-                Request::Reap => reap = true,
-                Request::Stop => self.events.push_back(Event::StopRequested),
-                Request::Ignore => {}
+                Request::Stop => stop = true,
+                Request::Reap | Request::Ignore => {}
             }
         }
-        reap
+        // Several at once (systemd sends SIGHUP beside SIGTERM) are one request, not a second.
+        if stop {
+            self.events.push_back(Event::StopRequested);
+        }
     }
 
     fn reap(&mut self) {
@@ -398,7 +404,8 @@ impl Host {
         self.log_writer_retry_at = Some(self.now().after(LOG_WRITER_RETRY));
         let how = call::describe_status(status);
         self.output.detach();
-        let text = format!("the log writer ended: {how}; starting another in 1 s, no output is lost");
+        let text =
+            format!("the log writer ended: {how}; starting another in 1 s, what is in the pipes is kept");
         self.write_line(Severity::Error, &text);
     }
 

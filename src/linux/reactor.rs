@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::config::plan::ContainerId;
@@ -116,10 +117,16 @@ impl Reactor {
     }
 
     /// Waits until something happens and calls `each` for it. A signal that interrupts the wait
-    /// is in signal-hook's pipe and thus in the next one.
+    /// is in signal-hook's pipe, and ends the next one at once; that nothing has happened, and
+    /// thus that a deadline counts, is never concluded from an interruption.
     pub fn wait(&self, mut each: impl FnMut(Token)) {
         let mut events = [EpollEvent::empty(); BATCH];
-        let count = self.epoll.wait(&mut events, EpollTimeout::NONE).unwrap_or(0);
+        let count = loop {
+            match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+                Err(Errno::EINTR) => {}
+                result => break result.unwrap_or(0),
+            }
+        };
         events.iter().take(count).filter_map(|event| Token::decode(event.data())).for_each(&mut each);
     }
 }

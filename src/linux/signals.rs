@@ -4,19 +4,26 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use libc::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use libc::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, c_int};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
 /// What a signal to us means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// SIGCHLD: a child has ended.
+    /// SIGCHLD: a child has ended. Every turn of the loop looks for such; this makes it turn.
     Reap,
     /// SIGTERM, SIGINT (Ctrl-C), SIGQUIT, or SIGHUP (the terminal is gone): stop everything.
     Stop,
     /// SIGUSR1 or SIGUSR2, whose default would end us and orphan the containers: nothing.
     Ignore,
+}
+
+/// The signals that this process ignores, as a mask (proc(5), `SigIgn`).
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// The signals that we take.
@@ -29,7 +36,13 @@ impl Signals {
     /// From here on none of them ends the process. Fails with `EMFILE` and the like.
     pub fn register() -> io::Result<Signals> {
         let (read, write) = UnixStream::pair()?;
-        let all = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2];
+        let ignored = ignored();
+        // What nohup(1) or a shell's `&` has made us ignore stays ignored.
+        let wanted = |signal: &c_int| match *signal {
+            SIGHUP | SIGINT | SIGQUIT => ignored >> (signal - 1) & 1 == 0,
+            _ => true,
+        };
+        let all = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2].into_iter().filter(wanted);
         Ok(Signals { delivery: SignalDelivery::with_pipe(read, write, SignalOnly, all)? })
     }
 

@@ -1,10 +1,9 @@
 //! Configuration files as bytes.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::reason;
+use super::{reason, regular_file};
 use crate::config::Source;
 use crate::limits::FILE_BYTES_MAX;
 
@@ -64,11 +63,6 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 fn read_file(path: &Path) -> Result<Source, String> {
-    let mut bytes = Vec::new();
-    // One byte more than allowed, so that the check sees that there is more. A device or pipe
-    // cannot fill the memory either.
-    let most = u64::try_from(FILE_BYTES_MAX + 1).unwrap_or(u64::MAX);
-    let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
-    read.map_err(|error| format!("cannot read `{}`: {}", path.display(), reason(&error)))?;
+    let bytes = regular_file::read(path, FILE_BYTES_MAX)?;
     Ok(Source { name: path.display().to_string(), bytes })
 }

@@ -124,6 +124,26 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([core::ptr::null()]).collect()
 }
 
+/// `struct clone_args` of clone(2), as of Linux 5.7. libc has it for 64-bit targets only; it is the
+/// same for all: every field is aligned as eight bytes.
+#[derive(Default)]
+#[repr(C, align(8))]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+const _: () = assert!(size_of::<CloneArgs>() == 88, "CLONE_ARGS_SIZE_VER2 of linux/sched.h");
+
 /// Not libc's constant: its type is too small for this bit.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -136,8 +156,7 @@ enum Clone {
 #[allow(unsafe_code, reason = "neither libc nor nix has a wrapper for clone3")]
 fn clone_into(cgroup: BorrowedFd<'_>) -> nix::Result<Clone> {
     let mut pidfd: RawFd = -1;
-    // SAFETY: all fields are integers, for which zero is a value, and means "not asked for".
-    let mut args: libc::clone_args = unsafe { core::mem::zeroed() };
+    let mut args = CloneArgs::default();
     args.flags = u64::from(libc::CLONE_PIDFD.unsigned_abs()) | CLONE_INTO_CGROUP;
     args.pidfd = core::ptr::from_mut(&mut pidfd) as u64;
     args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
@@ -145,9 +164,8 @@ fn clone_into(cgroup: BorrowedFd<'_>) -> nix::Result<Clone> {
     // SAFETY: `args` and `pidfd` outlive the call; without CLONE_VM the child has its own copy of
     // this memory and runs on its own copy of this stack, as after fork. This process has one
     // thread, so no lock is held by another.
-    let result = unsafe {
-        libc::syscall(libc::SYS_clone3, core::ptr::from_mut(&mut args), size_of::<libc::clone_args>())
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_clone3, core::ptr::from_mut(&mut args), size_of::<CloneArgs>()) };
     match Errno::result(result)? {
         0 => Ok(Clone::Child),
         pid => {

@@ -119,8 +119,8 @@ fn mounts_below(mountinfo: &str, directory: &Path) -> Vec<PathBuf> {
     mounts.filter(|mount| mount.starts_with(directory) && mount != directory).collect()
 }
 
-/// Removes a directory and all in it; does not follow links, and does not cross into mounts (a
-/// busy mount point refuses to be removed). Not there is as good as removed.
+/// Removes a directory and all in it; does not follow links. What is mounted in it must be
+/// unmounted before. Not there is as good as removed.
 pub fn remove_directory(path: &Path) -> Result<(), String> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(describe("remove", path, &error)),

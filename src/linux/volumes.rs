@@ -32,7 +32,11 @@ pub fn make(pod: &Pod, directory: &Path) -> Result<(), String> {
 /// Removes them. A process that still has a file open there keeps it until it ends.
 pub fn remove(pod: &Pod, directory: &Path) -> Result<(), String> {
     for volume in &pod.volumes {
-        unmount(&path(volume, directory))?;
+        match &volume.source {
+            VolumeSource::Memory { .. } | VolumeSource::Empty => unmount(&path(volume, directory))?,
+            // The host's, mounted or not, stays as it is.
+            VolumeSource::HostPath(_) => {}
+        }
     }
     super::state_directory::remove_directory(directory)
 }

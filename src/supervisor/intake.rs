@@ -65,8 +65,8 @@ impl Supervisor {
         match (record.state, event) {
             (State::Creating { .. }, ContainerEvent::Created) => record.state = State::Created,
             // It was made just as it was killed: what was made is to be killed, too.
-            (State::Killing { reason, .. }, ContainerEvent::Created) => {
-                record.state = State::Killing { reason, again_at: now };
+            (State::Killing { reason, ran, .. }, ContainerEvent::Created) => {
+                record.state = State::Killing { reason, ran, again_at: now };
             }
             (
                 State::Creating { .. } | State::Created | State::Starting { .. },
@@ -99,14 +99,11 @@ impl Supervisor {
             (State::Stopping { reason, .. }, ContainerEvent::Exited(status)) => {
                 self.note_end(id, Cause::Exit { status, probe_failed: reason.is_probe() }, now);
             }
-            (State::Killing { reason, .. }, ContainerEvent::Exited(status)) => {
-                let cause = match reason {
-                    StopReason::Pod | StopReason::StartupProbe | StopReason::LivenessProbe => {
-                        Cause::Exit { status, probe_failed: reason.is_probe() }
-                    }
-                    StopReason::CreateTimeout | StopReason::StartTimeout => {
-                        self.killed_before_start(id, reason)
-                    }
+            (State::Killing { reason, ran, .. }, ContainerEvent::Exited(status)) => {
+                let cause = if ran {
+                    Cause::Exit { status, probe_failed: reason.is_probe() }
+                } else {
+                    self.killed_before_start(id, reason)
                 };
                 self.note_end(id, cause, now);
             }
@@ -214,7 +211,7 @@ impl Supervisor {
         if outcome != probe::Outcome::Success {
             record.failure = why;
         }
-        let changed = record.probes.worker_mut(kind).observe(kind, probe, outcome, now);
+        let changed = record.probes.worker_mut(kind).observe(kind, probe, outcome);
         let running_since = match record.state {
             State::Running { since } => Some(since),
             State::Absent

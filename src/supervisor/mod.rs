@@ -3,7 +3,8 @@
 //! Four calls make up its life, in this order in every turn of the loop:
 //!
 //! 1. [`Supervisor::handle`] (`intake.rs`) notes in the records what has happened.
-//! 2. [`Supervisor::next_action`], until it returns `None`, says what to do about it.
+//! 2. [`Supervisor::next_action`], until it returns `None`, says what to do about it: after the
+//!    last event that is known, so that no deadline overtakes one.
 //! 3. [`Supervisor::exit`] says whether that was all.
 //! 4. [`Supervisor::next_deadline`] says when to come again if nothing happens.
 //!
@@ -120,12 +121,8 @@ impl Supervisor {
     /// again gives the next one, until nothing is left to do.
     pub fn next_action(&mut self, now: Instant) -> Option<Action> {
         loop {
-            if let Some(report) = self.reports.pop_front() {
+            if let Some(report) = self.next_report() {
                 return Some(Action::Report(report));
-            }
-            if self.reports_lost > 0 {
-                let lost = core::mem::take(&mut self.reports_lost);
-                return Some(Action::Report(Report::Lost(lost)));
             }
             let mut alarm = Alarm::new(now);
             let Some(step) = self.decide(&mut alarm) else {
@@ -136,6 +133,17 @@ impl Supervisor {
                 return Some(action);
             }
         }
+    }
+
+    /// The next thing to tell. To be asked after each event as well: a report is worded from the
+    /// records, and must be before they change again.
+    pub fn next_report(&mut self) -> Option<Report> {
+        let report = self.reports.pop_front();
+        let lost = core::mem::take(&mut self.reports_lost);
+        if report.is_some() {
+            self.reports_lost = lost;
+        }
+        report.or((lost > 0).then_some(Report::Lost(lost)))
     }
 
     /// When to ask for the next action although nothing has happened. `None`: never. Holds from
@@ -185,14 +193,26 @@ impl Supervisor {
 // Deciding: `&self`, from the records alone.
 impl Supervisor {
     fn decide(&self, alarm: &mut Alarm) -> Option<Step> {
-        self.views().find_map(|view| self.pod_step(&view, alarm))
+        let pods = 0..u8::try_from(self.pods.len()).unwrap_or(u8::MAX);
+        let mut step = |id| self.view(PodId(id)).and_then(|view| self.pod_step(&view, alarm));
+        // Stopping begins with the pods that others do not depend on, and those stand last: what
+        // they have come to in this turn counts for the others already.
+        if self.stop.is_some() {
+            pods.rev().find_map(&mut step)
+        } else {
+            pods.into_iter().find_map(&mut step)
+        }
     }
 
     fn pod_step(&self, view: &PodView, alarm: &mut Alarm) -> Option<Step> {
         match view.record.state {
             PodState::Waiting { try_at } => {
                 if self.stop.is_some() {
-                    return Some(Step::EndPod(view.id, PodStopReason::Requested));
+                    // After a set-up that failed, something of it may be there.
+                    return Some(match view.record.failures {
+                        0 => Step::EndPod(view.id, PodStopReason::Requested),
+                        _ => Step::StopPod(view.id, PodStopReason::Requested),
+                    });
                 }
                 match self.dependencies(view) {
                     Dependencies::Failed(id) => {
@@ -320,7 +340,18 @@ impl Supervisor {
             upkeep::Step::Kill(id, reason) => {
                 let record = self.record_mut(id)?;
                 let former = record.state;
-                record.state = State::Killing { reason, again_at: now.after(KILL_AGAIN) };
+                let ran = match former {
+                    State::Running { .. } | State::Stopping { .. } => true,
+                    State::Killing { ran, .. } => ran,
+                    State::Absent
+                    | State::Creating { .. }
+                    | State::Created
+                    | State::Starting { .. }
+                    | State::Exited { .. }
+                    | State::Removing { .. }
+                    | State::Ended { .. } => false,
+                };
+                record.state = State::Killing { reason, ran, again_at: now.after(KILL_AGAIN) };
                 if !matches!(former, State::Killing { .. }) {
                     let grace_over = matches!(former, State::Stopping { .. });
                     self.report(Report::Killed { container: id, reason, grace_over });
@@ -352,7 +383,11 @@ impl Supervisor {
                 self.container_action(id, ContainerAction::Kill)
             }
             upkeep::Step::LeaveBehind(id) => {
-                self.record_mut(id)?.state = State::Ended { end: End { at: now, cause: Cause::LeftBehind } };
+                let record = self.record_mut(id)?;
+                if let State::Killing { .. } = record.state {
+                    record.failure = record::failure("its processes do not die of SIGKILL");
+                }
+                record.state = State::Ended { end: End { at: now, cause: Cause::LeftBehind } };
                 self.left_behind = true;
                 self.report(Report::LeftBehind { container: id });
                 None
@@ -412,6 +447,14 @@ impl Supervisor {
         let Some(container) = self.plan.containers.get(id.index()) else { return };
         let pod = container.pod;
         let Some(view) = self.view(pod) else { return };
+        match view.record.state {
+            PodState::Active | PodState::Stopping { .. } => {}
+            // Its end is told when it has come.
+            PodState::Waiting { .. }
+            | PodState::SettingUp
+            | PodState::TearingDown { .. }
+            | PodState::Ended { .. } => return,
+        }
         let now = phase::Reported { phase: phase::phase(&view), ready: phase::is_pod_ready(&view) };
         let before = view.record.reported;
         if now == before {

@@ -77,13 +77,7 @@ fn succeeded(member: &Member) -> bool {
 fn runs(member: &Member) -> bool {
     match member.record.state {
         State::Running { .. } | State::Stopping { .. } => true,
-        State::Killing { reason, .. } => {
-            use super::record::StopReason::{CreateTimeout, LivenessProbe, Pod, StartTimeout, StartupProbe};
-            match reason {
-                StartupProbe | LivenessProbe | Pod => true,
-                CreateTimeout | StartTimeout => false,
-            }
-        }
+        State::Killing { ran, .. } => ran,
         State::Absent
         | State::Creating { .. }
         | State::Created

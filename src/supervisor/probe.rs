@@ -80,6 +80,8 @@ pub struct Worker {
     run_length: u32,
     on_hold: bool,
     errors: u8,
+    /// The next try does not wait for its period.
+    again: bool,
     next_at: Instant,
     under_way_until: Option<Instant>,
 }
@@ -106,6 +108,7 @@ impl Worker {
             run_length: 0,
             on_hold: false,
             errors: 0,
+            again: false,
             next_at: Instant::ZERO,
             under_way_until: None,
         }
@@ -123,7 +126,7 @@ impl Worker {
         }
         match self.under_way_until {
             Some(until) => alarm.due(until).then_some(Want::TimeOut),
-            None => alarm.due(self.next_at).then_some(Want::Try),
+            None => (self.again || alarm.due(self.next_at)).then_some(Want::Try),
         }
     }
 
@@ -131,6 +134,9 @@ impl Worker {
     /// periods that passed during a long try only one is made up for.
     pub fn begin(&mut self, probe: &Probe, now: Instant) {
         self.under_way_until = Some(now.after(probe.timeout));
+        if core::mem::take(&mut self.again) && self.next_at > now {
+            return;
+        }
         let late = now.since(self.next_at).as_nanos() % probe.period.as_nanos().max(1);
         // The remainder of a division by a period is shorter than the period.
         let late = core::time::Duration::from_nanos(u64::try_from(late).unwrap_or(0));
@@ -138,22 +144,12 @@ impl Worker {
     }
 
     /// Notes the outcome of the try that is under way. Returns the verdict if this changed it.
-    pub fn observe(
-        &mut self,
-        kind: ProbeKind,
-        probe: &Probe,
-        outcome: Outcome,
-        now: Instant,
-    ) -> Option<Verdict> {
+    pub fn observe(&mut self, kind: ProbeKind, probe: &Probe, outcome: Outcome) -> Option<Verdict> {
         self.under_way_until.take()?;
         let (threshold, verdict) = match outcome {
             Outcome::Error => {
-                self.errors += 1;
-                if self.errors < ERROR_TRIES {
-                    self.next_at = now;
-                } else {
-                    self.errors = 0;
-                }
+                self.errors = (self.errors + 1) % ERROR_TRIES;
+                self.again = self.errors > 0;
                 return None;
             }
             Outcome::Success => (probe.success_threshold, Verdict::Success),
@@ -282,7 +278,7 @@ mod tests {
                 'F' => Outcome::Failure,
                 _ => Outcome::Error,
             };
-            worker.observe(kind, probe, outcome, at(1));
+            worker.observe(kind, probe, outcome);
             said.push(match worker.verdict() {
                 Verdict::Success => 's',
                 Verdict::Failure => 'f',
@@ -315,7 +311,7 @@ mod tests {
         let spec = probe(1, 3);
         let mut worker = Worker::new(ProbeKind::Liveness);
         worker.begin(&spec, at(0));
-        worker.observe(ProbeKind::Liveness, &spec, Outcome::Success, at(300));
+        worker.observe(ProbeKind::Liveness, &spec, Outcome::Success);
         assert_eq!(worker.next_at, at(10_000));
         worker.begin(&spec, at(10_007));
         assert_eq!(worker.next_at, at(20_000));
@@ -339,11 +335,11 @@ mod tests {
     fn what_cannot_be_asked_is_tried_three_times_at_once_and_then_dropped() {
         let spec = probe(1, 3);
         let mut worker = Worker::new(ProbeKind::Readiness);
-        for expected in [at(1), at(1), at(10_000)] {
-            worker.next_at = at(0);
+        for expected in [Some(Want::Try), Some(Want::Try), None] {
             worker.begin(&spec, at(0));
-            worker.observe(ProbeKind::Readiness, &spec, Outcome::Error, at(1));
-            assert_eq!(worker.next_at, expected);
+            worker.observe(ProbeKind::Readiness, &spec, Outcome::Error);
+            assert_eq!(worker.want(&mut Alarm::new(at(1))), expected);
+            assert_eq!(worker.next_at, at(10_000), "the phase of the period stays");
         }
     }
 
@@ -351,7 +347,7 @@ mod tests {
     fn a_late_result_of_an_ended_try_is_ignored() {
         let spec = probe(1, 1);
         let mut worker = Worker::new(ProbeKind::Liveness);
-        assert_eq!(worker.observe(ProbeKind::Liveness, &spec, Outcome::Failure, at(0)), None);
+        assert_eq!(worker.observe(ProbeKind::Liveness, &spec, Outcome::Failure), None);
         assert_eq!(worker.verdict(), Verdict::Success);
     }
 }

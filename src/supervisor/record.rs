@@ -76,6 +76,8 @@ pub enum State {
     Killing {
         /// Why.
         reason: StopReason,
+        /// Whether its own command ran before.
+        ran: bool,
         /// When to send it again if it is still there.
         again_at: Instant,
     },

@@ -246,7 +246,7 @@ impl Report {
             Report::PodStopping { pod: id, reason, grace } => {
                 write!(line, "pod {}: stopping, ", pod(id))?;
                 match reason {
-                    PodStopReason::Completed => write!(line, "all main containers have ended")?,
+                    PodStopReason::Completed => write!(line, "its main containers are done")?,
                     PodStopReason::InitFailed(id) => write!(line, "init container {} failed", name(id))?,
                     PodStopReason::DependencyFailed(id) => write!(line, "pod {} failed", pod(id))?,
                     PodStopReason::Requested => write!(line, "as requested")?,
@@ -266,7 +266,7 @@ impl Report {
             }
             Report::PodLeftBehind { pod: id } => write!(
                 line,
-                "pod {}: cannot remove its volumes: {}; they are left behind",
+                "pod {}: cannot remove what is left of it: {}; it is left behind",
                 pod(id),
                 pod_why(id)
             ),

@@ -73,7 +73,7 @@ fn container_step(view: &PodView, member: &Member, alarm: &mut Alarm) -> Option<
             let at = deadline.map_or(own, |deadline| own.min(kill_at(since, deadline)));
             alarm.due(at).then_some(Step::Kill(id, reason))
         }
-        State::Killing { reason, again_at } => {
+        State::Killing { reason, again_at, .. } => {
             leave_behind(id, deadline, alarm).or(alarm.due(again_at).then_some(Step::Kill(id, reason)))
         }
         State::Exited { remove_at, .. } => {
