@@ -103,7 +103,9 @@ impl Tree {
         let homes = Controller::ALL.map(|controller| (controller, None));
         let mut tree = Tree { layout, root, homes, former: None, inotify, watches: Vec::new(), lock: None };
         tree.lock = Some(tree.lock_root()?);
-        match tree.remove_leftovers().and_then(|()| tree.make_root()).and_then(|()| tree.move_in()) {
+        // A refusal here is about what is not ours, and leaves it alone.
+        tree.remove_leftovers()?;
+        match tree.make_root().and_then(|()| tree.move_in()) {
             Ok(()) => Ok(tree),
             Err(error) => {
                 // What was made of it; the first error is the one that matters.
@@ -393,7 +395,11 @@ impl Tree {
 
     /// In every hierarchy, also after a failure in one; that is then the result.
     fn remove_everywhere(&self, path: &Path) -> Result<(), String> {
-        self.mounts().fold(Ok(()), |result, mount| result.and(remove_tree(&mount.join(path))))
+        let mut result = Ok(());
+        for mount in self.mounts() {
+            result = result.and(remove_tree(&mount.join(path)));
+        }
+        result
     }
 
     /// Makes our root and holds it: two supervisors with the same root would take each other's
@@ -406,13 +412,15 @@ impl Tree {
         loop {
             make_directory(&path)?;
             let directory = File::open(&path).map_err(|error| describe("open", &path, error))?;
-            let lock = Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-                Errno::EWOULDBLOCK => format!(
+            let lock = Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+                if errno != Errno::EWOULDBLOCK {
+                    return describe("lock", &path, errno);
+                }
+                format!(
                     "cannot use cgroup root `/{}`: another outrigger uses it; stop that one, or give this one its \
                      own `cgroup-root`",
                     self.root.display()
-                ),
-                errno => describe("lock", &path, errno),
+                )
             })?;
             // The one before us may have removed it in between.
             let ours = lock.metadata().map_err(|error| describe("read", &path, error))?;

@@ -156,11 +156,13 @@ enum Clone {
 #[allow(unsafe_code, reason = "neither libc nor nix has a wrapper for clone3")]
 fn clone_into(cgroup: BorrowedFd<'_>) -> nix::Result<Clone> {
     let mut pidfd: RawFd = -1;
-    let mut args = CloneArgs::default();
-    args.flags = u64::from(libc::CLONE_PIDFD.unsigned_abs()) | CLONE_INTO_CGROUP;
-    args.pidfd = core::ptr::from_mut(&mut pidfd) as u64;
-    args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
-    args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
+    let mut args = CloneArgs {
+        flags: u64::from(libc::CLONE_PIDFD.unsigned_abs()) | CLONE_INTO_CGROUP,
+        pidfd: core::ptr::from_mut(&mut pidfd) as u64,
+        exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+        cgroup: u64::from(cgroup.as_raw_fd().unsigned_abs()),
+        ..CloneArgs::default()
+    };
     // SAFETY: `args` and `pidfd` outlive the call; without CLONE_VM the child has its own copy of
     // this memory and runs on its own copy of this stack, as after fork. This process has one
     // thread, so no lock is held by another.
