@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(worker.next_at, at(10_000));
         worker.begin(&spec, at(10_007));
         assert_eq!(worker.next_at, at(20_000));
-        worker.observe(ProbeKind::Liveness, &spec, Outcome::Success, at(45_000));
+        worker.observe(ProbeKind::Liveness, &spec, Outcome::Success);
         worker.begin(&spec, at(45_000));
         assert_eq!(worker.next_at, at(50_000), "only one missed period is made up for");
     }
