@@ -87,43 +87,41 @@ impl Host {
         instance: Instance,
         action: ContainerAction,
     ) {
-        let plan = Rc::clone(&self.plan);
-        let Some(container) = plan.containers.get(id.index()) else { return };
-        let Some(pod) = plan.pods.get(container.pod.index()) else { return };
-        let runtime_id = container_id(&pod.name, &container.name);
-        let bundle = self.state.container(&runtime_id);
-        let place = Place { id, pod, container, runtime_id, bundle };
+        self.at_place(id, |host, place| host.perform_at(place, instance, action));
+    }
+
+    fn perform_at(&mut self, place: &Place<'_>, instance: Instance, action: ContainerAction) {
         match action {
             ContainerAction::Create { restarts } => {
-                if let Some(body) = self.bodies.get_mut(id.index()) {
+                if let Some(body) = self.body_mut(place.id) {
                     // What came before is gone, by the core's order.
                     *body = Body { instance, restarts, ..Body::default() };
                 }
-                let begun = if self.runtime.is_some() { self.create(&place) } else { self.identify(&place) };
+                let begun = if self.runtime.is_some() { self.create(place) } else { self.identify(place) };
                 if let Err(error) = begun {
-                    self.tell(id, ContainerEvent::CreateFailed(failure(&error)));
+                    self.tell(place.id, ContainerEvent::CreateFailed(failure(&error)));
                 }
             }
             ContainerAction::Start => {
-                if let Err(error) = self.call(&place, Step::Start, Voice::Kept, |call| call.start()) {
-                    self.tell(id, ContainerEvent::StartFailed(failure(&error)));
+                if let Err(error) = self.call(place, Step::Start, Voice::Kept, |call| call.start()) {
+                    self.tell(place.id, ContainerEvent::StartFailed(failure(&error)));
                 }
             }
             ContainerAction::Stop => {
-                if let Some(first) = self.body(id).and_then(|body| body.first.as_ref()) {
+                if let Some(first) = self.body(place.id).and_then(|body| body.first.as_ref()) {
                     first.signal(Signal::SIGTERM);
                 }
             }
-            ContainerAction::Kill => self.kill(&place),
+            ContainerAction::Kill => self.kill(place),
             ContainerAction::Remove => {
-                if let Some(body) = self.bodies.get_mut(id.index()) {
+                if let Some(body) = self.body_mut(place.id) {
                     body.removing = true;
                     body.tries = [None, None, None];
                 }
-                self.go_on_removing(&place);
+                self.go_on_removing(place);
             }
-            ContainerAction::Probe(kind) => self.probe(&place, kind),
-            ContainerAction::CancelProbe(kind) => self.cancel_probe(&place, kind),
+            ContainerAction::Probe(kind) => self.probe(place, kind),
+            ContainerAction::CancelProbe(kind) => self.cancel_probe(place, kind),
         }
     }
 
