@@ -20,6 +20,7 @@ pub mod prober;
 pub mod reactor;
 pub mod reap;
 pub mod regular_file;
+pub mod removal;
 pub mod runtime;
 pub mod signals;
 pub mod sources;

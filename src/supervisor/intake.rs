@@ -212,18 +212,7 @@ impl Supervisor {
             record.failure = why;
         }
         let changed = record.probes.worker_mut(kind).observe(kind, probe, outcome);
-        let running_since = match record.state {
-            State::Running { since } => Some(since),
-            State::Absent
-            | State::Creating { .. }
-            | State::Created
-            | State::Starting { .. }
-            | State::Stopping { .. }
-            | State::Killing { .. }
-            | State::Exited { .. }
-            | State::Removing { .. }
-            | State::Ended { .. } => None,
-        };
+        let running_since = if let State::Running { since } = record.state { Some(since) } else { None };
         if news {
             self.report(Report::ProbeNotMade { container: id, kind });
         }

@@ -340,17 +340,7 @@ impl Supervisor {
             upkeep::Step::Kill(id, reason) => {
                 let record = self.record_mut(id)?;
                 let former = record.state;
-                let ran = match former {
-                    State::Running { .. } | State::Stopping { .. } => true,
-                    State::Killing { ran, .. } => ran,
-                    State::Absent
-                    | State::Creating { .. }
-                    | State::Created
-                    | State::Starting { .. }
-                    | State::Exited { .. }
-                    | State::Removing { .. }
-                    | State::Ended { .. } => false,
-                };
+                let ran = former.runs();
                 record.state = State::Killing { reason, ran, again_at: now.after(KILL_AGAIN) };
                 if !matches!(former, State::Killing { .. }) {
                     let grace_over = matches!(former, State::Stopping { .. });

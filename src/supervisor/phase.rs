@@ -58,34 +58,19 @@ pub fn phase(view: &PodView) -> Phase {
 
 /// The phase of a pod that is not at its end.
 fn phase_of_containers(view: &PodView) -> Phase {
-    let main_seen = view.mains().any(|main| main.record.last_exit.is_some() || runs(&main));
+    let main_seen = view.mains().any(|main| main.record.last_exit.is_some() || main.record.state.runs());
     let pending = view.inits().any(|init| match init.container.role {
         // Passed once is passed: a sidecar that restarts later does not undo it.
-        Role::Sidecar => !(runs(&init) && init.record.probes.is_started(&init.container.probes)),
+        Role::Sidecar => !(init.record.state.runs() && init.record.probes.is_started(&init.container.probes)),
         Role::Init | Role::Main => !succeeded(&init),
     });
     let pending = pending && !main_seen;
-    let waiting = view.mains().any(|main| !runs(&main) && main.record.last_exit.is_none());
+    let waiting = view.mains().any(|main| !main.record.state.runs() && main.record.last_exit.is_none());
     if pending || waiting { Phase::Pending } else { Phase::Running }
 }
 
 fn succeeded(member: &Member) -> bool {
     member.record.state.end().is_some_and(|end| end.is_success())
-}
-
-/// Whether its own command runs.
-fn runs(member: &Member) -> bool {
-    match member.record.state {
-        State::Running { .. } | State::Stopping { .. } => true,
-        State::Killing { ran, .. } => ran,
-        State::Absent
-        | State::Creating { .. }
-        | State::Created
-        | State::Starting { .. }
-        | State::Exited { .. }
-        | State::Removing { .. }
-        | State::Ended { .. } => false,
-    }
 }
 
 /// Whether a main container or sidecar is ready: it runs, has started, and its readiness probe,

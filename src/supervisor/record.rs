@@ -121,6 +121,21 @@ impl State {
         }
     }
 
+    /// Whether its own command runs, or did when it was killed.
+    pub fn runs(self) -> bool {
+        match self {
+            State::Running { .. } | State::Stopping { .. } => true,
+            State::Killing { ran, .. } => ran,
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => false,
+        }
+    }
+
     /// Whether nothing of it is on the machine.
     pub fn is_gone(self) -> bool {
         matches!(self, State::Absent | State::Ended { .. })
