@@ -103,8 +103,11 @@ impl Tree {
         let homes = Controller::ALL.map(|controller| (controller, None));
         let mut tree = Tree { layout, root, homes, former: None, inotify, watches: Vec::new(), lock: None };
         tree.lock = Some(tree.lock_root()?);
-        // A refusal here is about what is not ours, and leaves it alone.
-        tree.remove_leftovers()?;
+        if let Err(error) = tree.remove_leftovers() {
+            // What is not ours is left alone; a root that was made for its lock alone is not.
+            let _ = tree.mounts().next().map(|mount| fs::remove_dir(mount.join(&tree.root)));
+            return Err(error);
+        }
         match tree.make_root().and_then(|()| tree.move_in()) {
             Ok(()) => Ok(tree),
             Err(error) => {
