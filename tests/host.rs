@@ -1,0 +1,37 @@
+//! The built binary on this machine, with real crun and runc.
+//!
+//! Needs root, the programs in `machine::NEEDED`, and a host with cgroups of either version. Each
+//! test has its own directory and cgroup, so all run side by side; after each run a guard looks for
+//! whatever was left behind (see `host::machine`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "clippy exempts test functions, but not what they call"
+)]
+
+mod host {
+    mod bundle;
+    mod command_line;
+    mod crowd;
+    mod demo;
+    mod demo_stop;
+    mod idle;
+    mod inside;
+    mod leftovers;
+    mod limits;
+    mod logs;
+    mod machine;
+    mod mount_namespace;
+    mod neighbours;
+    mod orphans;
+    mod probes;
+    mod process;
+    mod remains;
+    mod run;
+    mod runtime_faults;
+    mod stop;
+    mod wrapper;
+}

@@ -1,0 +1,168 @@
+//! Limits that are enforced, and limits that this host cannot enforce.
+
+use std::process::Stdio;
+
+use super::machine::{Machine, RUNTIMES};
+use super::mount_namespace::{LEGACY, UNIFIED, is_unified_controller, legacy};
+
+/// Whether this host has the controller in either kind of hierarchy.
+fn is_limited_here(controller: &str) -> bool {
+    is_unified_controller(controller) || legacy(controller).is_some()
+}
+
+/// The layouts in which this host has a memory or pids controller.
+fn layouts(controller: &str) -> Vec<(&'static str, &'static [&'static str])> {
+    let mut layouts: Vec<(&str, &[&str])> = vec![("this host", &[])];
+    assert!(is_limited_here(controller), "this host has no cgroup controller `{controller}`");
+    if legacy(controller).is_some() {
+        layouts.push(("cgroup v1 alone", &LEGACY));
+    }
+    layouts
+}
+
+#[test]
+fn a_container_beyond_its_memory_limit_is_killed_and_its_neighbour_lives() {
+    for (layout, wrapper) in layouts("memory") {
+        for runtime in RUNTIMES {
+            let mut machine = Machine::new(runtime);
+            machine.wrap(wrapper);
+            // A shell variable that doubles.
+            machine.script("hungry", "text=0123456789abcdef\nwhile true; do text=$text$text; done");
+            machine.script(
+                "neighbour",
+                "trap 'exit 0' TERM\necho 'neighbour runs'\nwhile true; do sleep 0.1; done",
+            );
+            machine.pod(
+                "test",
+                r#"
+                    name = "test"
+                    restart-policy = "never"
+                    termination-grace-period = "2s"
+                    [[containers]]
+                    name = "neighbour"
+                    rootfs = "ROOTFS"
+                    command = ["/demo/neighbour"]
+                    [[containers]]
+                    name = "hungry"
+                    rootfs = "ROOTFS"
+                    command = ["/demo/hungry"]
+                    resources = { limits = { memory = "24Mi" } }
+                "#,
+            );
+            let run = machine.run();
+            run.wait_for("| neighbour runs");
+            run.wait_for("test/hungry: killed by SIGKILL");
+            assert!(!machine.processes("test", "neighbour").is_empty(), "{layout}, {runtime}");
+            let ended = run.stop();
+            assert_eq!(ended.count("test/neighbour: killed"), 0, "{}", ended.text());
+        }
+    }
+}
+
+#[test]
+fn a_container_at_its_limit_of_processes_cannot_fork() {
+    for (layout, wrapper) in layouts("pids") {
+        for runtime in RUNTIMES {
+            let mut machine = Machine::new(runtime);
+            machine.wrap(wrapper);
+            machine.script(
+                "app",
+                "echo 'under way'\nfor child in $(seq 100); do sleep 5 & done\necho 'all at once'",
+            );
+            machine.pod(
+                "test",
+                r#"
+                    name = "test"
+                    restart-policy = "never"
+                    termination-grace-period = "2s"
+                    [[containers]]
+                    name = "app"
+                    rootfs = "ROOTFS"
+                    command = ["/demo/app"]
+                    resources = { limits = { pids = 40 } }
+                "#,
+            );
+            let ended = machine.run().end();
+            // busybox' shell ends when it cannot fork.
+            ended.assert_has("test/app: exited with 2");
+            ended.assert_has("| under way");
+            assert_eq!(ended.count("all at once"), 0, "{}", ended.text());
+            println!("{runtime}, {layout}: a shell that may have 40 processes ended when it wanted more");
+        }
+    }
+}
+
+const LIMITED: &str = r#"
+    name = "test"
+    restart-policy = "never"
+    [[containers]]
+    name = "app"
+    rootfs = "ROOTFS"
+    command = ["/bin/echo", "app runs"]
+    resources = { limits = { memory = "16Mi" } }
+"#;
+
+#[test]
+fn limits_that_cannot_be_enforced_are_refused_by_name() {
+    if is_unified_controller("memory") {
+        eprintln!("this host's cgroup v2 limits memory, so it cannot show a missing controller");
+        return;
+    }
+    for runtime in RUNTIMES {
+        let mut machine = Machine::new(runtime);
+        machine.wrap(&UNIFIED);
+        machine.pod("test", LIMITED);
+        let output = machine.command("run").stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        for part in ["`test/app` needs the cgroup controller `memory`", "best-effort"] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(!said.contains("started"), "{said}");
+        machine.assert_nothing_left();
+
+        machine.set("cgroups = \"best-effort\"");
+        let ended = machine.run().end();
+        ended.assert_order(&["warning: ", "test/app: started", "pod test: Succeeded"]);
+        ended.assert_has("`test/app` needs the cgroup controller `memory`");
+        ended.assert_has("| app runs");
+        ended.assert_status(0);
+    }
+}
+
+#[test]
+fn a_memory_limit_is_there_before_the_first_instruction() {
+    for (layout, wrapper) in layouts("memory") {
+        for runtime in RUNTIMES {
+            let mut machine = Machine::new(runtime);
+            machine.wrap(wrapper);
+            machine.script("app", "trap 'exit 0' TERM\necho 'app runs'\nwhile true; do sleep 0.1; done");
+            machine.pod(
+                "test",
+                &LIMITED.replace("[\"/bin/echo\", \"app runs\"]", "[\"/demo/app\"]").replace("16Mi", "32Mi"),
+            );
+            let run = machine.run();
+            run.wait_for("| app runs");
+            let (mount, file) = match legacy("memory") {
+                Some(mount) if !is_unified_controller("memory") => (mount, "memory.limit_in_bytes"),
+                Some(_) | None => (super::mount_namespace::unified(), "memory.max"),
+            };
+            let cgroup = mount.join(&machine.cgroup_root()[1..]).join("test/app");
+            let limit = std::fs::read_to_string(cgroup.join(file)).unwrap();
+            assert_eq!(limit.trim(), "33554432", "{layout}, {runtime}");
+            let pid = machine.processes("test", "app")[0];
+            let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+            let in_limit = own
+                .lines()
+                .filter(|line| line.contains(":memory:") || line.starts_with("0::"))
+                .any(|line| line.contains(&format!("{}/test/app", machine.cgroup_root())));
+            assert!(in_limit, "{layout}, {runtime}: not in the limited cgroup:\n{own}");
+            if legacy("memory").is_some() {
+                let memory = own.lines().find(|line| line.split(':').nth(1) == Some("memory")).unwrap();
+                assert!(memory.contains("/test/app"), "{layout}, {runtime}: {memory}");
+            }
+            let ended = run.stop();
+            ended.assert_status(0);
+        }
+    }
+}
