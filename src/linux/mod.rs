@@ -269,19 +269,28 @@ impl Host {
         self.closing = true;
         self.output.detach();
         self.log_writer_retry_at = None;
-        let deadline = self.now().after(LOG_WRITER_END);
+        self.wait_for_log_writer(LOG_WRITER_END);
+        if let Some(log_writer) = &self.log_writer {
+            log_writer.signal(nix::sys::signal::Signal::SIGKILL);
+            left.push("log lines that nobody read: the log writer was killed after 5 s".to_owned());
+            // It must be out of our cgroup before that can be removed.
+            self.wait_for_log_writer(LOG_WRITER_END);
+        }
+        left.extend(self.cgroups.close().err());
+        self.state.release();
+        left
+    }
+}
+
+impl Host {
+    /// Only at the end, when there is nothing else to wait for.
+    fn wait_for_log_writer(&mut self, patience: Duration) {
+        let deadline = self.now().after(patience);
         while self.log_writer.is_some() && self.now() < deadline {
             // Requests to stop have come true already; what is asked now changes nothing.
             self.wait(Some(deadline));
             self.events.clear();
         }
-        if let Some(log_writer) = self.log_writer.take() {
-            log_writer.signal(nix::sys::signal::Signal::SIGKILL);
-            left.push("log lines that nobody read: the log writer was killed after 5 s".to_owned());
-        }
-        left.extend(self.cgroups.close().err());
-        self.state.release();
-        left
     }
 }
 

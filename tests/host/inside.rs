@@ -308,6 +308,7 @@ fn containers_of_a_pod_without_network_reach_each_other_and_nobody_else() {
                         name = "test"
                         restart-policy = "never"
                         network = "none"
+                        termination-grace-period = "2s"
                         [[init-containers]]
                         name = "server"
                         restart-policy = "always"
