@@ -6,7 +6,7 @@ use crate::cli::{Files, status};
 use crate::config::plan::Plan;
 use crate::config::{self};
 use crate::linux::signals::Signals;
-use crate::linux::{Host, sources};
+use crate::linux::{Host, output, sources};
 use crate::supervisor::action::Action;
 use crate::supervisor::report::Report;
 use crate::supervisor::{Outcome, Supervisor};
@@ -51,7 +51,7 @@ pub fn run(files: &Files) -> u8 {
     let outcome = turn_until_ended(&mut supervisor, &mut host);
     let left = host.close();
     for what in &left {
-        eprintln!("outrigger: error: {what}; it is left behind");
+        output::write_at_end(&format!("outrigger: error: {what}; it is left behind\n"));
     }
     match outcome {
         Outcome { left_behind: true, .. } => status::LEFT_BEHIND,

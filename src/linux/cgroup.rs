@@ -187,9 +187,10 @@ impl Tree {
         self.limit(&path, resources)?;
         if let Some(unified) = &self.layout.unified {
             let events = unified.join(&path).join("cgroup.events");
+            // Before: a second watch of the same file is the first one.
+            self.unwatch(&path);
             let watch = self.inotify.add_watch(&events, AddWatchFlags::IN_MODIFY);
             let watch = watch.map_err(|errno| describe("watch", &events, errno))?;
-            self.unwatch(&path);
             self.watches.push((path.clone(), watch));
         }
         self.open_runtime(&path)

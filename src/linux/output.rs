@@ -283,6 +283,21 @@ impl Output {
     }
 }
 
+/// Writes a last line to standard error when there is no log writer any more, unless nobody reads
+/// there: nothing may hold up the end.
+pub fn write_at_end(line: &str) {
+    use std::io::Write;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    let stderr = io::stderr();
+    let mut watched = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut watched, PollTimeout::ZERO).is_ok_and(|count| count > 0) {
+        // A pipe that is writable has room for PIPE_BUF bytes (pipe(7)).
+        let _ = stderr.lock().write_all(line.get(..LINE_BYTES_MAX).unwrap_or(line).as_bytes());
+    }
+}
+
 impl AsFd for Output {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.0.as_fd()
