@@ -18,7 +18,7 @@ use super::cgroup::Entrance;
 use super::prober::{Try, position};
 use super::reactor::{CallSlot, Interest, Token};
 use super::state_directory::{make_directory, remove_directory, write_file};
-use super::{Host, pidfd, regular_file, runtime, spawn, text, volumes};
+use super::{Host, regular_file, runtime, spawn, text, volumes};
 use crate::config::plan::{Container, ContainerId, Image, Pod, Resources, Rootfs};
 use crate::limits::FILE_BYTES_MAX;
 use crate::log::stream::Labels;
@@ -44,6 +44,9 @@ pub struct Body {
     /// It is being removed; the instance's events are answered with that.
     pub(super) removing: bool,
 }
+
+/// A number of at most ten digits and a newline; more is no pid file.
+const PID_FILE_BYTES_MAX: usize = 64;
 
 /// A runtime call in the life of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,14 +283,9 @@ impl Host {
     /// ended, if it has already.
     fn adopt_first_process(&mut self, place: &Place<'_>) -> Result<Option<ExitStatus>, String> {
         let file = place.bundle.join("pid");
-        let number = fs::read_to_string(&file);
-        let number = number.map_err(|error| {
-            let reason = super::reason(&error);
-            format!(
-                "the runtime's `create` exited with 0 but left no pid file: cannot read `{}`: {reason}",
-                file.display()
-            )
-        })?;
+        let number = regular_file::read(&file, PID_FILE_BYTES_MAX)
+            .map_err(|error| format!("the runtime's `create` exited with 0 but left no pid file: {error}"))?;
+        let number = String::from_utf8_lossy(&number);
         let number = number.trim();
         let pid = number.parse().ok().filter(|&pid: &i32| pid > 1).map(Pid::from_raw);
         let Some(pid) = pid else {
@@ -303,8 +301,7 @@ impl Host {
                 None => Err(format!("the runtime's `create` named process {pid}, which is not our child")),
             };
         }
-        let pidfd = if self.spawner.lacks.pidfd { None } else { pidfd::open(pid).ok() };
-        self.spawner.lacks.pidfd |= pidfd.is_none();
+        let pidfd = self.spawner.open_pidfd(pid);
         if let Some(pidfd) = &pidfd {
             // Without this watch SIGCHLD tells of the end.
             let _ = self.reactor.add(pidfd, Token::FirstProcess(place.id), Interest::Readable);

@@ -70,6 +70,17 @@ impl Spawner {
         }
         Spawner { lacks: Lacks::default(), descriptors }
     }
+
+    /// The descriptor of `child`, if one is to be had. Only a kernel without them is remembered; a
+    /// lack of descriptors passes.
+    pub fn open_pidfd(&mut self, child: Pid) -> Option<OwnedFd> {
+        if self.lacks.pidfd {
+            return None;
+        }
+        let opened = super::pidfd::open(child);
+        self.lacks.pidfd = opened.as_ref().err() == Some(&Errno::ENOSYS);
+        opened.ok()
+    }
 }
 
 /// What the kernel was found not to be able to do. Each is tried once.
@@ -86,27 +97,24 @@ pub struct Lacks {
 ///
 /// Fails with `EAGAIN` (a limit of processes), `ENOMEM`, or what the cgroup refuses.
 pub fn spawn(command: &Command, spawner: &mut Spawner) -> nix::Result<Spawned> {
-    let Spawner { lacks, descriptors } = spawner;
+    let descriptors = spawner.descriptors;
     let argv = pointers(&command.args);
     let envp = pointers(&command.env);
-    if let Some(cgroup) = command.cgroup.filter(|_| !lacks.clone_into_cgroup) {
+    if let Some(cgroup) = command.cgroup.filter(|_| !spawner.lacks.clone_into_cgroup) {
         match clone_into(cgroup.directory) {
-            Ok(Clone::Child) => become_program(command, None, descriptors, &argv, &envp),
+            Ok(Clone::Child) => become_program(command, None, &descriptors, &argv, &envp),
             Ok(Clone::Parent(spawned)) => return Ok(spawned),
             // Not known, or an unknown flag: this kernel is older. EPERM: a filter.
             Err(Errno::ENOSYS | Errno::EINVAL | Errno::E2BIG | Errno::EPERM) => {
-                lacks.clone_into_cgroup = true
+                spawner.lacks.clone_into_cgroup = true
             }
             Err(errno) => return Err(errno),
         }
     }
     match fork()? {
-        Clone::Child => become_program(command, command.cgroup, descriptors, &argv, &envp),
+        Clone::Child => become_program(command, command.cgroup, &descriptors, &argv, &envp),
         Clone::Parent(mut spawned) => {
-            if !lacks.pidfd {
-                spawned.pidfd = super::pidfd::open(spawned.pid).ok();
-                lacks.pidfd = spawned.pidfd.is_none();
-            }
+            spawned.pidfd = spawner.open_pidfd(spawned.pid);
             Ok(spawned)
         }
     }
