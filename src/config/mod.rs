@@ -8,6 +8,7 @@
 mod capability;
 mod check;
 mod container;
+pub mod difference;
 mod document;
 mod expand;
 mod machine;

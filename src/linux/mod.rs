@@ -14,6 +14,7 @@ pub mod log_socket;
 pub mod log_writer;
 pub mod network_namespace;
 pub mod network_probe;
+pub mod notify;
 pub mod output;
 pub mod pidfd;
 pub mod prober;
@@ -97,6 +98,8 @@ pub struct Host {
     events: VecDeque<Event>,
     /// More children may have ended than one turn reaps.
     reap_again: bool,
+    /// SIGHUP has come, and was not taken yet.
+    reload_requested: bool,
     /// The log writer is meant to end.
     closing: bool,
 }
@@ -151,6 +154,7 @@ impl Host {
             strangers: HistoryBuffer::new(),
             events: VecDeque::new(),
             reap_again: false,
+            reload_requested: false,
             closing: false,
             plan,
         };
@@ -214,6 +218,11 @@ impl Host {
     /// Whether something has happened that was not taken yet.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()
+    }
+
+    /// Whether a reload was asked for since the last call.
+    pub fn take_reload_request(&mut self) -> bool {
+        core::mem::take(&mut self.reload_requested)
     }
 
     /// What has happened. `None`: nothing more.
@@ -362,6 +371,7 @@ impl Host {
         for request in self.signals.take() {
             match request {
                 Request::Stop => stop = true,
+                Request::Reload => self.reload_requested = true,
                 Request::Reap | Request::Ignore => {}
             }
         }

@@ -13,8 +13,11 @@ use signal_hook::iterator::exfiltrator::SignalOnly;
 pub enum Request {
     /// SIGCHLD: a child has ended. Every turn of the loop looks for such; this makes it turn.
     Reap,
-    /// SIGTERM, SIGINT (Ctrl-C), SIGQUIT, or SIGHUP (the terminal is gone): stop everything.
+    /// SIGTERM, SIGINT (Ctrl-C), SIGQUIT, or in the foreground SIGHUP (the terminal is gone): stop
+    /// everything.
     Stop,
+    /// SIGHUP to a service (daemon(7)): look at the configuration files again.
+    Reload,
     /// SIGUSR1 or SIGUSR2, whose default would end us and orphan the containers: nothing.
     Ignore,
 }
@@ -30,11 +33,14 @@ fn ignored() -> u64 {
 #[derive(Debug)]
 pub struct Signals {
     delivery: SignalDelivery<UnixStream, SignalOnly>,
+    hangup: Request,
 }
 
 impl Signals {
-    /// From here on none of them ends the process. Fails with `EMFILE` and the like.
-    pub fn register() -> io::Result<Signals> {
+    /// From here on none of them ends the process. SIGHUP means a reload to a service, which has
+    /// no terminal, and else a stop. Fails with `EMFILE` and the like.
+    pub fn register(service: bool) -> io::Result<Signals> {
+        let hangup = if service { Request::Reload } else { Request::Stop };
         let (read, write) = UnixStream::pair()?;
         let ignored = ignored();
         // What nohup(1) or a shell's `&` has made us ignore stays ignored.
@@ -43,14 +49,16 @@ impl Signals {
             _ => true,
         };
         let all = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2].into_iter().filter(wanted);
-        Ok(Signals { delivery: SignalDelivery::with_pipe(read, write, SignalOnly, all)? })
+        Ok(Signals { delivery: SignalDelivery::with_pipe(read, write, SignalOnly, all)?, hangup })
     }
 
     /// What has come since the last call; several of the same signal count once.
     pub fn take(&mut self) -> impl Iterator<Item = Request> {
-        self.delivery.pending().map(|signal| match signal {
+        let hangup = self.hangup;
+        self.delivery.pending().map(move |signal| match signal {
             SIGCHLD => Request::Reap,
-            SIGTERM | SIGINT | SIGQUIT | SIGHUP => Request::Stop,
+            SIGTERM | SIGINT | SIGQUIT => Request::Stop,
+            SIGHUP => hangup,
             _ => Request::Ignore,
         })
     }

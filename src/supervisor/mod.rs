@@ -18,6 +18,7 @@
 
 pub mod action;
 pub mod alarm;
+pub mod announcer;
 pub mod event;
 mod intake;
 pub mod phase;
@@ -27,6 +28,7 @@ pub mod record;
 pub mod report;
 pub mod restart;
 pub mod shutdown;
+pub mod standing;
 pub mod startup;
 pub mod upkeep;
 
@@ -162,6 +164,11 @@ impl Supervisor {
             !by_request && phase::phase(view) == phase::Phase::Failed
         });
         Some(Outcome { failed: failed.count(), left_behind: self.left_behind })
+    }
+
+    /// Whether somebody has asked for a stop of everything.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_some()
     }
 
     /// What it was made for.
