@@ -148,7 +148,8 @@ the time (UTC) and the container's name; lines of outrigger itself go to standar
 Colours are used on a terminal, unless NO_COLOR is set and not empty or TERM is `dumb`.
 
 SIGTERM, SIGINT (Ctrl-C), SIGQUIT or SIGHUP stops all pods in order, each within its grace
-period. A second one shortens what is left of it to 2 seconds.
+period. A second one shortens what is left of it to 2 seconds. To a service (NOTIFY_SOCKET is set)
+SIGHUP is a reload: the files are read again, and it is said what the next start would change.
 
 Exit status:
   0  all pods succeeded, or were stopped in order by a signal

@@ -164,10 +164,12 @@ fn the_machine_example_shows_the_defaults() {
     let pods = [example("minimal.toml")];
     let with = config::load(Some(&example("outrigger.toml")), &pods).unwrap();
     let without = config::load(None, &pods).unwrap();
-    // The runtime is the one thing that has no default to be written.
+    // What is there without these two depends on the machine.
     assert_eq!(with.machine.runtime.as_deref(), Some("crun"));
+    assert_eq!(with.machine.cgroup_root.as_deref(), Some("/outrigger"));
     let mut expected = without;
     expected.machine.runtime = with.machine.runtime.clone();
+    expected.machine.cgroup_root = with.machine.cgroup_root.clone();
     assert_eq!(with, expected);
 }
 

@@ -24,7 +24,8 @@ const PURE: [&str; 9] = [
 ];
 
 /// Where unsafe code may stand: each file wraps system calls that no library has.
-const SYSTEM_CALL_FILES: [&str; 5] = [
+const SYSTEM_CALL_FILES: [&str; 6] = [
+    "src/linux/delegation.rs",
     "src/linux/log_socket.rs",
     "src/linux/network_namespace.rs",
     "src/linux/pidfd.rs",
@@ -136,7 +137,9 @@ fn examples_load() {
             bytes: fs::read(root().join("configs/minimal.toml")).unwrap(),
         };
         let loaded = match path.as_str() {
-            "configs/outrigger.toml" => outrigger::config::load(Some(&source), &[minimal]),
+            "configs/outrigger.toml" | "configs/service.toml" => {
+                outrigger::config::load(Some(&source), &[minimal])
+            }
             _ => outrigger::config::load(None, &[source]),
         };
         if let Err(problems) = loaded {
@@ -148,7 +151,9 @@ fn examples_load() {
 #[test]
 fn texts_name_nothing_outside_the_project() {
     let mut texts: Vec<(String, String)> = Vec::new();
-    for (path, ending) in [("src", ".rs"), ("docs", ".md"), ("configs", ".toml"), ("scripts", "")] {
+    for (path, ending) in
+        [("src", ".rs"), ("docs", ".md"), ("configs", ".toml"), ("scripts", ""), ("systemd", "")]
+    {
         texts.extend(files(path, ending));
     }
     for file in ["README.md", "CHANGELOG.md", "Makefile", "Cargo.toml"] {

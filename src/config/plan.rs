@@ -52,7 +52,8 @@ pub struct Machine {
     /// How long one call of the runtime may take.
     pub runtime_timeout: Duration,
     /// Our cgroup in every hierarchy, absolute from the hierarchy's root, without a closing slash.
-    pub cgroup_root: String,
+    /// `None`: the one that a service manager has delegated to us, else `/outrigger`.
+    pub cgroup_root: Option<String>,
     /// What to do about limits that this host's cgroups cannot enforce.
     pub cgroups: CgroupPolicy,
     /// Where everything lives that a running pod needs and a reboot may forget.

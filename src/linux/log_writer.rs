@@ -6,7 +6,7 @@
 //! write), never the supervisor. It decides nothing: it ends when the supervisor closes the
 //! socket, and not by a signal.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -62,13 +62,17 @@ pub struct StandardFile {
 
 impl Settings {
     /// Descriptors 1 and 2. Terminals get colours, unless `NO_COLOR` is set to something
-    /// (<https://no-color.org>) or `TERM` is `dumb`. Fails with `EMFILE`, or `EBADF` if closed.
+    /// (<https://no-color.org>) or `TERM` is `dumb`. The journal is known by `JOURNAL_STREAM`, which
+    /// names the device and inode of its socket (systemd.exec(5)). Fails with `EMFILE`, or `EBADF` if closed.
     pub fn of_this_process() -> io::Result<Settings> {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = !no_color && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let journal = std::env::var("JOURNAL_STREAM").unwrap_or_default();
         let standard_file = |file: OwnedFd| {
-            let terminal = file.is_terminal();
-            StandardFile { file: file.into(), style: Style { terminal, colour: terminal && colour } }
+            let (terminal, file) = (file.is_terminal(), File::from(file));
+            let place = |meta: Metadata| format!("{}:{}", meta.dev(), meta.ino());
+            let journal = file.metadata().is_ok_and(|meta| place(meta) == journal);
+            StandardFile { file, style: Style { terminal, colour: terminal && colour, journal } }
         };
         Ok(Settings {
             stdout: standard_file(io::stdout().as_fd().try_clone_to_owned()?),

@@ -9,6 +9,7 @@ pub mod cgroup_layout;
 pub mod cgroup_limits;
 pub mod clock;
 pub mod container;
+pub mod delegation;
 pub mod log_sink;
 pub mod log_socket;
 pub mod log_writer;
@@ -125,7 +126,7 @@ impl Host {
             Some((plan.pods.get(container.pod.index())?.name.as_str(), container.name.as_str()))
         });
         let output = Output::new(destination, Names::new(containers));
-        let opened = Tree::open(&plan.machine.cgroup_root).and_then(|tree| {
+        let opened = Tree::open(plan.machine.cgroup_root.as_deref()).and_then(|tree| {
             state.remove_leftovers()?;
             let output = output.map_err(|error| format!("cannot make the log pipes: {}", reason(&error)))?;
             Ok((tree, output))
@@ -404,7 +405,7 @@ impl Host {
         let command = spawn::Command {
             program: CString::from(c"/proc/self/exe"),
             args: vec![c"outrigger".into(), c"log-writer".into()],
-            env: terminal_environment(),
+            env: output_environment(),
             stdio: [theirs.as_fd(), stdout.as_fd(), stderr.as_fd()],
             exec_error: write.as_fd(),
             cgroup: None,
@@ -438,9 +439,9 @@ impl Host {
     }
 }
 
-/// What the log writer needs to know of a terminal.
-fn terminal_environment() -> Vec<CString> {
-    let names = ["TERM", "NO_COLOR"];
+/// What the log writer needs to know of a terminal or the journal.
+fn output_environment() -> Vec<CString> {
+    let names = ["TERM", "NO_COLOR", "JOURNAL_STREAM"];
     let variables = names.iter().filter_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)));
     variables.filter_map(|variable| CString::new(variable).ok()).collect()
 }
