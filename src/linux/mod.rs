@@ -358,16 +358,21 @@ impl Host {
 // Signals and children.
 impl Host {
     fn take_signals(&mut self) {
-        let mut stop = false;
+        let mut stop = None;
+        let mut at_once = false;
         for request in self.signals.take() {
             match request {
-                Request::Stop => stop = true,
+                Request::Stop(goal) => stop = Some(goal),
+                Request::StopAtOnce(goal) => (stop, at_once) = (Some(goal), true),
                 Request::Reap | Request::Ignore => {}
             }
         }
         // Several at once (systemd sends SIGHUP beside SIGTERM) are one request, not a second.
-        if stop {
-            self.events.push_back(Event::StopRequested);
+        if let Some(goal) = stop {
+            self.events.push_back(Event::StopRequested(goal));
+            if at_once {
+                self.events.push_back(Event::StopRequested(goal));
+            }
         }
     }
 
