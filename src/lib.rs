@@ -18,6 +18,7 @@
 //! | [`cli`] | pure | arguments, help, exit statuses |
 //! | [`linux`] | effects | every system call |
 //! | [`run`] | | the loop |
+//! | [`service`] | | between the service manager and the loop |
 
 pub mod cli;
 pub mod config;
@@ -27,5 +28,6 @@ pub mod log;
 pub mod oci;
 pub mod outline;
 pub mod run;
+pub mod service;
 pub mod supervisor;
 pub mod time;

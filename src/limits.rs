@@ -27,6 +27,10 @@ pub const NAME_MAX: usize = 63;
 /// have some ten kilobytes; what is read from it takes many times its size in memory.
 pub const FILE_BYTES_MAX: usize = 256 * 1024;
 
+/// Pod files that are read together: so many that of too many pods all are named, and so few that
+/// a wrong directory does not fill the memory.
+pub const FILES_MAX: usize = 4 * PODS_MAX;
+
 /// Bytes of a container's command, arguments and environment together, after `$(NAME)` was
 /// replaced: the kernel takes no more of one string (execve(2), `MAX_ARG_STRLEN`), and variables
 /// that double each other would know no end.

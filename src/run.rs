@@ -5,8 +5,10 @@ use std::rc::Rc;
 use crate::cli::{Files, status};
 use crate::config::plan::Plan;
 use crate::config::{self};
+use crate::linux::notify::Manager;
 use crate::linux::signals::Signals;
 use crate::linux::{Host, output, sources};
+use crate::service::Service;
 use crate::supervisor::action::Action;
 use crate::supervisor::report::Report;
 use crate::supervisor::{Outcome, Supervisor};
@@ -31,8 +33,13 @@ pub fn load(files: &Files) -> Result<Plan, String> {
 
 /// Runs the pods until all have ended. Returns the exit status.
 pub fn run(files: &Files) -> u8 {
+    // A device whose manager cannot be told is better off with its pods than without.
+    let manager = Manager::from_environment().unwrap_or_else(|error| {
+        eprintln!("outrigger: warning: {error}; going on without telling it anything");
+        None
+    });
     // Before anything that would have to be undone: from here on a signal stops in order.
-    let signals = match Signals::register() {
+    let signals = match Signals::register(manager.is_some()) {
         Ok(signals) => signals,
         Err(error) => return refuse(status::SYSTEM, &format!("cannot take signals: {error}")),
     };
@@ -48,7 +55,8 @@ pub fn run(files: &Files) -> u8 {
         Err(error) => return refuse(status::SYSTEM, &error),
     };
     let mut supervisor = Supervisor::new(plan);
-    let outcome = turn_until_ended(&mut supervisor, &mut host);
+    let mut service = manager.map(|manager| Service::new(manager, files));
+    let outcome = turn_until_ended(&mut supervisor, &mut host, service.as_mut());
     let left = host.close();
     for what in &left {
         output::write_at_end(&format!("outrigger: error: {what}; it is left behind\n"));
@@ -62,7 +70,11 @@ pub fn run(files: &Files) -> u8 {
 }
 
 /// The loop. From here on nothing may end the process, and nothing but `wait` waits.
-fn turn_until_ended(supervisor: &mut Supervisor, host: &mut Host) -> Outcome {
+fn turn_until_ended(
+    supervisor: &mut Supervisor,
+    host: &mut Host,
+    mut service: Option<&mut Service>,
+) -> Outcome {
     // The first turn does not wait, but takes the signals that came before.
     let mut deadline = Some(host.now());
     loop {
@@ -83,10 +95,17 @@ fn turn_until_ended(supervisor: &mut Supervisor, host: &mut Host) -> Outcome {
                 break;
             }
         }
+        if let Some(service) = service.as_deref_mut() {
+            if host.take_reload_request() {
+                service.reload(supervisor, host, now);
+            }
+            service.tell(supervisor, host, now);
+        }
         if let Some(outcome) = supervisor.exit() {
             return outcome;
         }
-        deadline = supervisor.next_deadline();
+        let service_deadline = service.as_ref().and_then(|service| service.next_deadline());
+        deadline = supervisor.next_deadline().into_iter().chain(service_deadline).min();
     }
 }
 

@@ -9,6 +9,7 @@ mod boot;
 mod capability;
 mod check;
 mod container;
+pub mod difference;
 mod document;
 mod expand;
 pub mod kernel_command_line;

@@ -20,6 +20,7 @@ pub mod mount_table;
 pub mod mounts;
 pub mod network_namespace;
 pub mod network_probe;
+pub mod notify;
 pub mod output;
 pub mod pidfd;
 pub mod power;
@@ -107,6 +108,8 @@ pub struct Host {
     events: VecDeque<Event>,
     /// More children may have ended than one turn reaps.
     reap_again: bool,
+    /// SIGHUP has come, and was not taken yet.
+    reload_requested: bool,
     /// The log writer is meant to end.
     closing: bool,
 }
@@ -161,6 +164,7 @@ impl Host {
             strangers: HistoryBuffer::new(),
             events: VecDeque::new(),
             reap_again: false,
+            reload_requested: false,
             closing: false,
             plan,
         };
@@ -224,6 +228,11 @@ impl Host {
     /// Whether something has happened that was not taken yet.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()
+    }
+
+    /// Whether a reload was asked for since the last call.
+    pub fn take_reload_request(&mut self) -> bool {
+        core::mem::take(&mut self.reload_requested)
     }
 
     /// What has happened. `None`: nothing more.
@@ -374,6 +383,7 @@ impl Host {
             match request {
                 Request::Stop(goal) => stop = Some(goal),
                 Request::StopAtOnce(goal) => (stop, at_once) = (Some(goal), true),
+                Request::Reload => self.reload_requested = true,
                 Request::Reap | Request::Ignore => {}
             }
         }

@@ -19,6 +19,8 @@ pub enum Request {
     Stop(Goal),
     /// Stop everything without waiting for grace periods.
     StopAtOnce(Goal),
+    /// SIGHUP to a service (daemon(7)): look at the configuration files again.
+    Reload,
     /// A signal whose default would end us and orphan the containers: nothing.
     Ignore,
 }
@@ -32,6 +34,17 @@ const PROCESS: [(c_int, Request); 7] = [
     (SIGQUIT, Request::Stop(Goal::Exit)),
     // The terminal is gone.
     (SIGHUP, Request::Stop(Goal::Exit)),
+    (SIGUSR1, Request::Ignore),
+    (SIGUSR2, Request::Ignore),
+];
+
+/// A service: the same, but for SIGHUP, since it has no terminal that could go.
+const SERVICE: [(c_int, Request); 7] = [
+    (SIGCHLD, Request::Reap),
+    (SIGTERM, Request::Stop(Goal::Exit)),
+    (SIGINT, Request::Stop(Goal::Exit)),
+    (SIGQUIT, Request::Stop(Goal::Exit)),
+    (SIGHUP, Request::Reload),
     (SIGUSR1, Request::Ignore),
     (SIGUSR2, Request::Ignore),
 ];
@@ -78,15 +91,17 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From here on none of them ends the process. Fails with `EMFILE` and the like.
-    pub fn register() -> io::Result<Signals> {
+    /// From here on none of them ends the process. SIGHUP means a reload to a service, which has
+    /// no terminal, and else a stop. Fails with `EMFILE` and the like.
+    pub fn register(service: bool) -> io::Result<Signals> {
+        let meanings = if service { &SERVICE } else { &PROCESS };
         let ignored = ignored();
         // What nohup(1) or a shell's `&` has made us ignore stays ignored.
         let wanted = |signal: &c_int| match *signal {
             SIGHUP | SIGINT | SIGQUIT => ignored >> (signal - 1) & 1 == 0,
             _ => true,
         };
-        Signals::take_over(&PROCESS, PROCESS.iter().map(|(signal, _)| *signal).filter(wanted))
+        Signals::take_over(meanings, meanings.iter().map(|(signal, _)| *signal).filter(wanted))
     }
 
     /// As the first process of the machine. Fails with `EMFILE` and the like.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{reason, regular_file};
 use crate::config::Source;
-use crate::limits::FILE_BYTES_MAX;
+use crate::limits::{FILE_BYTES_MAX, FILES_MAX};
 
 /// Where the machine file is looked for unless another one is named.
 pub const MACHINE_FILE: &str = "/etc/outrigger/outrigger.toml";
@@ -31,6 +31,10 @@ pub fn read_pods(paths: &[PathBuf]) -> Result<Vec<Source>, Vec<String>> {
         match files {
             Ok(files) => {
                 for file in files {
+                    if sources.len() + errors.len() >= FILES_MAX {
+                        errors.push(format!("cannot read more than {FILES_MAX} pod files; name fewer"));
+                        return Err(errors);
+                    }
                     match read_file(&file) {
                         Ok(source) => sources.push(source),
                         Err(error) => errors.push(error),
@@ -51,6 +55,9 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, String> {
         if path.extension().is_some_and(|extension| extension == "toml") && !path.is_dir() {
             files.push(path);
         }
+        if files.len() > FILES_MAX {
+            break;
+        }
     }
     if files.is_empty() {
         return Err(format!(
@@ -65,4 +72,23 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, String> {
 fn read_file(path: &Path) -> Result<Source, String> {
     let bytes = regular_file::read(path, FILE_BYTES_MAX)?;
     Ok(Source { name: path.display().to_string(), bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_with_too_many_files_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        for number in 0..FILES_MAX + 2 {
+            fs::write(directory.path().join(format!("{number}.toml")), "").unwrap();
+        }
+        let errors = read_pods(&[directory.path().to_owned()]).unwrap_err();
+        assert_eq!(errors, ["cannot read more than 256 pod files; name fewer"]);
+        for number in FILES_MAX..FILES_MAX + 2 {
+            fs::remove_file(directory.path().join(format!("{number}.toml"))).unwrap();
+        }
+        assert_eq!(read_pods(&[directory.path().to_owned()]).unwrap().len(), FILES_MAX);
+    }
 }

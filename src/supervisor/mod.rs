@@ -18,6 +18,7 @@
 
 pub mod action;
 pub mod alarm;
+pub mod announcer;
 pub mod escalation;
 pub mod event;
 mod intake;
@@ -28,6 +29,7 @@ pub mod record;
 pub mod report;
 pub mod restart;
 pub mod shutdown;
+pub mod standing;
 pub mod startup;
 pub mod upkeep;
 

@@ -17,6 +17,9 @@
 //! | `stops` | list of times at which the stop is requested | none |
 //! | `goals` | (list) what each stop is for: "exit", "power-off", "halt", "reboot", "rescue" | "exit" |
 //! | `shows-probes` | whether the log has a line for each try of a probe | false |
+//! | **`[manager]`** | a service manager; with it the log has a line for each message to it | none |
+//! | `watchdog` | the silence after which it would end us | none |
+//! | `deaf-from`, `deaf-until` | when it loses what it is told | never |
 //! | **`[pods.<pod>]`** | | |
 //! | `set-up-takes` | duration of its set-up | 1 ms |
 //! | `set-up-fails` | times | 0 |
@@ -53,6 +56,7 @@ use std::time::Duration;
 
 use outrigger::config::plan::{ContainerId, Plan, PodId};
 use outrigger::supervisor::action::Action;
+use outrigger::supervisor::announcer::Announcer;
 use outrigger::supervisor::event::{ContainerEvent, Event, Goal};
 use outrigger::supervisor::probe::{Outcome, ProbeKind};
 use outrigger::supervisor::record::{ExitStatus, Instance, failure};
@@ -101,6 +105,7 @@ pub(crate) struct World {
     /// How often each kind of event has happened, by the name of its pod or container.
     seen: BTreeMap<(String, &'static str), u32>,
     witness: Witness,
+    announcer: Option<Announcer>,
     times: Vec<Instant>,
     log: String,
 }
@@ -142,6 +147,7 @@ impl World {
             count: 0,
             seen: BTreeMap::new(),
             witness: Witness::new(Rc::clone(&plan)),
+            announcer: script.manager.as_ref().map(|manager| Announcer::new(manager.watchdog)),
             times: Vec::new(),
             log: String::new(),
             script,
@@ -177,13 +183,15 @@ impl World {
     fn run(&mut self) -> Result<Option<Exit>, String> {
         self.perform_all()?;
         for _ in 0..TURNS_MAX {
+            self.tell_manager();
             if let Some(exit) = self.supervisor.exit() {
                 self.witness.check_end(&self.bodies)?;
                 self.check_detours()?;
                 return Ok(Some(exit));
             }
             let happens = self.happenings.keys().next().map(|(at, _)| *at);
-            let deadline = self.supervisor.next_deadline();
+            let announcing = self.announcer.as_ref().and_then(Announcer::next_deadline);
+            let deadline = self.supervisor.next_deadline().into_iter().chain(announcing).min();
             if deadline.is_some_and(|at| at <= self.now) {
                 return Err("a deadline that has passed is still waited for".to_owned());
             }
@@ -237,6 +245,20 @@ impl World {
             }
         }
         Err(format!("more than {ACTIONS_MAX} actions at one time"))
+    }
+
+    /// At the end of a turn, as `Service::tell` does.
+    fn tell_manager(&mut self) {
+        let (Some(announcer), Some(manager)) = (&mut self.announcer, &self.script.manager) else { return };
+        let Some(message) = announcer.next_message(&self.supervisor, self.now) else { return };
+        let mut text = message.trim_end().replace('\n', " ");
+        if manager.deaf_from <= self.now && self.now < manager.deaf_until {
+            announcer.note_lost(self.now);
+            text.push_str(" (lost)");
+        } else {
+            announcer.note_sent(self.now);
+        }
+        self.say(&format!("    > {text}"));
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {

@@ -21,9 +21,19 @@ pub(crate) struct Script {
     pub goals: Vec<Goal>,
     /// Whether the log has a line for each try of a probe.
     pub shows_probes: bool,
+    pub manager: Option<Manager>,
     pub pods: BTreeMap<String, PodScript>,
     pub containers: BTreeMap<String, ContainerScript>,
     pub detours: Vec<Detour>,
+}
+
+/// A service manager that is told what goes on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Manager {
+    pub watchdog: Option<Duration>,
+    /// Between these two it loses what it is told.
+    pub deaf_from: Instant,
+    pub deaf_until: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -156,6 +166,7 @@ impl Script {
         let stops = table.durations("stops")?.unwrap_or_default();
         script.stops = stops.into_iter().map(|it| Instant::ZERO.after(it)).collect();
         script.goals = table.each("goals", goal)?.unwrap_or_default();
+        script.manager = table.table("manager")?.map(read_manager).transpose()?;
         for (name, keys) in table.tables("pods")? {
             script.pods.insert(name, read_pod(keys)?);
         }
@@ -169,6 +180,17 @@ impl Script {
         table.finish()?;
         Ok(script)
     }
+}
+
+fn read_manager(mut keys: Keys) -> Result<Manager, String> {
+    let at = |it: Option<Duration>| Instant::ZERO.after(it.unwrap_or_default());
+    let manager = Manager {
+        watchdog: keys.duration("watchdog")?,
+        deaf_from: at(keys.duration("deaf-from")?),
+        deaf_until: at(keys.duration("deaf-until")?),
+    };
+    keys.finish()?;
+    Ok(manager)
 }
 
 fn read_pod(mut keys: Keys) -> Result<PodScript, String> {
@@ -311,6 +333,14 @@ impl<'a> Keys<'a> {
             runs.push(answers.or_else(|error| self.wrong(key, &error))?);
         }
         Ok(runs)
+    }
+
+    fn table(&mut self, key: &str) -> Result<Option<Keys<'a>>, String> {
+        match self.values.remove(key) {
+            None => Ok(None),
+            Some(DeValue::Table(table)) => Ok(Some(Keys::new(key, table))),
+            Some(_) => self.wrong(key, "not a table"),
+        }
     }
 
     fn tables(&mut self, key: &str) -> Result<Vec<(String, Keys<'a>)>, String> {
