@@ -3,13 +3,14 @@
 CARGO ?= cargo
 RELEASE = target/release/outrigger
 
-.PHONY: help build check test demo clean
+.PHONY: help build check test demo cross clean
 
 help:
 	@echo "make demo   build, prepare and run the demo pod under a real runtime (root, Debian)"
 	@echo "make check  format, lints, unit and data tests: minutes, no root"
 	@echo "make test   everything: check, documentation, real runtimes (root, Debian)"
 	@echo "make build  the release build, $(RELEASE)"
+	@echo "make cross  static programs for armv7, aarch64 and x86-64, target/cross/TARGET/outrigger; sizes"
 
 build:
 	@scripts/install-packages cc
@@ -32,6 +33,9 @@ test: check
 demo: build
 	@scripts/install-packages crun runc busybox
 	@scripts/demo $(RELEASE)
+
+cross:
+	@cross/build
 
 clean:
 	$(CARGO) clean

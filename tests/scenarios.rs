@@ -28,6 +28,7 @@ use std::time::Duration;
 use outrigger::config::plan::Plan;
 use outrigger::config::{self, Source};
 use outrigger::limits::GRACE_MIN;
+use outrigger::supervisor::event::Goal;
 use outrigger::time::Instant;
 
 use self::world::live;
@@ -93,7 +94,9 @@ fn log(situation: &Situation) -> Result<String, String> {
         None => "still running".to_owned(),
         Some(exit) => {
             let left = if exit.left_behind { ", something is left behind" } else { "" };
-            format!("all ended: {} failed{left}", exit.failed)
+            let goal = exit.goal;
+            let goal = if goal == Goal::Exit { String::new() } else { format!(", then {}", goal.name()) };
+            format!("all ended: {} failed{left}{goal}", exit.failed)
         }
     };
     Ok(format!("{}{end}\n", life.log))

@@ -3,10 +3,14 @@
 use core::time::Duration;
 use std::path::PathBuf;
 
-use super::plan::{Backoff, CgroupPolicy, LogDestination, Machine};
+use super::boot::{
+    SHUTDOWN_TIMEOUT, read_boot, read_file_systems, read_rescue, read_shutdown, read_watchdog,
+};
+use super::plan::{Backoff, Boot, CgroupPolicy, LogDestination, Machine};
 use super::problem::ProblemList;
 use super::reader::{Field, Table, TableKind};
 use super::value::INSTANT_MIN;
+use crate::limits::LIST_MAX;
 
 pub(super) const MACHINE: TableKind = TableKind {
     name: "the machine file",
@@ -18,6 +22,12 @@ pub(super) const MACHINE: TableKind = TableKind {
         "state-directory",
         "restart-backoff",
         "log-destination",
+        "pods",
+        "boot",
+        "mounts",
+        "watchdog",
+        "shutdown",
+        "rescue",
     ],
 };
 pub(super) const RESTART_BACKOFF: TableKind =
@@ -35,6 +45,8 @@ pub(super) struct MachineFile {
     pub(super) machine: Machine,
     /// `None` where the file has no pauses that make sense.
     pub(super) restart_backoff: Option<Backoff>,
+    /// Whether nothing of it is unknown because it could not be read.
+    pub(super) is_complete: bool,
 }
 
 impl Default for MachineFile {
@@ -47,13 +59,21 @@ impl Default for MachineFile {
                 cgroups: CgroupPolicy::Required,
                 state_directory: PathBuf::from("/run/outrigger"),
                 log_destination: LogDestination::Terminal,
+                pods: vec![PathBuf::from("/etc/outrigger/pods")],
+                shutdown_timeout: SHUTDOWN_TIMEOUT,
+                boot: Boot::default(),
+                file_systems: Vec::new(),
+                watchdog: None,
+                rescue: None,
             },
             restart_backoff: Some(BACKOFF),
+            is_complete: true,
         }
     }
 }
 
 pub(super) fn read_machine(mut table: Table<'_>, problems: &mut ProblemList<'_>) -> MachineFile {
+    let before = problems.count();
     let mut file = MachineFile::default();
     let machine = &mut file.machine;
     machine.runtime = table.take("runtime").and_then(|field| read_runtime(field, problems));
@@ -80,7 +100,21 @@ pub(super) fn read_machine(mut table: Table<'_>, problems: &mut ProblemList<'_>)
     {
         machine.log_destination = destination;
     }
+    if let Some(pods) = table.take("pods").map(|field| read_pod_paths(field, problems)) {
+        machine.pods = pods;
+    }
+    // First: others fall back to it.
+    machine.rescue = table.take("rescue").and_then(|field| read_rescue(field, problems));
+    if let Some(field) = table.take("boot") {
+        machine.boot = read_boot(field, machine.rescue.is_some(), problems);
+    }
+    if let Some(field) = table.take("mounts") {
+        machine.file_systems = read_file_systems(field, problems);
+    }
+    machine.watchdog = table.take("watchdog").and_then(|field| read_watchdog(field, problems));
+    machine.shutdown_timeout = read_shutdown(table.take("shutdown"), problems);
     table.finish(problems);
+    file.is_complete = problems.count() == before;
     file
 }
 
@@ -121,6 +155,15 @@ pub(super) fn read_backoff(
         return None;
     }
     Some(merged)
+}
+
+fn read_pod_paths(field: Field<'_>, problems: &mut ProblemList<'_>) -> Vec<PathBuf> {
+    const HELP: &str = "write a list of pod files, or directories of such: [\"/etc/outrigger/pods\"]";
+    let entries = field.list(LIST_MAX, problems, HELP);
+    if entries.is_empty() && field.value.get_ref().is_array() {
+        field.refuse(problems, "is empty", "nothing to run", HELP);
+    }
+    entries.iter().filter_map(|entry| entry.host_path(problems).map(PathBuf::from)).collect()
 }
 
 /// A name without a slash is looked up in PATH; anything else must be found from the root.

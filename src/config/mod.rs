@@ -5,12 +5,14 @@
 //! together through `check.rs`. Everybody adds what is wrong to one list and goes on, so that one
 //! run tells all mistakes; a plan is only made when the list is empty.
 
+mod boot;
 mod capability;
 mod check;
 mod container;
 pub mod difference;
 mod document;
 mod expand;
+pub mod kernel_command_line;
 mod machine;
 mod nearest;
 pub mod plan;
@@ -23,7 +25,7 @@ mod resources;
 mod value;
 
 use self::machine::MachineFile;
-use self::plan::Plan;
+use self::plan::{Machine, Plan};
 use self::problem::ProblemList;
 use self::reader::Table;
 
@@ -42,9 +44,14 @@ pub struct Source {
 
 /// Every table that a configuration file can have, with its keys. `docs/config.md` describes
 /// each of them, and a test compares the two.
-pub const TABLES: [TableKind; 15] = [
+pub const TABLES: [TableKind; 20] = [
     machine::MACHINE,
     machine::RESTART_BACKOFF,
+    boot::BOOT,
+    boot::FILE_SYSTEM,
+    boot::WATCHDOG,
+    boot::SHUTDOWN,
+    boot::RESCUE,
     pod::POD,
     pod::VOLUME,
     container::CONTAINER,
@@ -60,6 +67,27 @@ pub const TABLES: [TableKind; 15] = [
     probe::TCP_SOCKET,
 ];
 
+/// Reads the machine file alone: what is needed before the pod files can be looked for.
+///
+/// Also what is wrong with it. The machine then has what could be read, and defaults for the rest.
+pub fn load_machine(source: Option<&Source>) -> (Machine, Option<Problems>) {
+    let mut problems = ProblemList::new(source.into_iter().collect());
+    let file = read_machine_file(source, &mut problems);
+    (file.machine, problems.into_problems())
+}
+
+fn read_machine_file(source: Option<&Source>, problems: &mut ProblemList<'_>) -> MachineFile {
+    let Some(source) = source else { return MachineFile::default() };
+    problems.begin_file(0);
+    match document::parse(source, problems) {
+        Some(table) => {
+            let table = Table::new(machine::MACHINE, table.span(), table.get_ref());
+            machine::read_machine(table, problems)
+        }
+        None => MachineFile { restart_backoff: None, is_complete: false, ..MachineFile::default() },
+    }
+}
+
 /// Reads the machine file, if there is one, and the pod files, one pod each.
 ///
 /// Without a machine file its defaults hold. The pods of the plan are sorted so that each stands
@@ -70,19 +98,7 @@ pub const TABLES: [TableKind; 15] = [
 /// All mistakes of all files together, as a report for the user.
 pub fn load(machine: Option<&Source>, pods: &[Source]) -> Result<Plan, Problems> {
     let mut problems = ProblemList::new(machine.into_iter().chain(pods).collect());
-    let machine_file = match machine {
-        None => MachineFile::default(),
-        Some(source) => {
-            problems.begin_file(0);
-            match document::parse(source, &mut problems) {
-                Some(table) => {
-                    let table = Table::new(machine::MACHINE, table.span(), table.get_ref());
-                    machine::read_machine(table, &mut problems)
-                }
-                None => MachineFile { restart_backoff: None, ..MachineFile::default() },
-            }
-        }
-    };
+    let machine_file = read_machine_file(machine, &mut problems);
 
     let first = usize::from(machine.is_some());
     let mut files = Vec::with_capacity(pods.len());
@@ -93,7 +109,7 @@ pub fn load(machine: Option<&Source>, pods: &[Source]) -> Result<Plan, Problems>
         all_readable &= table.is_some() && !problems.is_damaged();
         if let Some(table) = table {
             let table = Table::new(pod::POD, table.span(), table.get_ref());
-            files.push(pod::read_pod(first + file, table, machine_file.restart_backoff, &mut problems));
+            files.push(pod::read_pod(first + file, table, &machine_file, &mut problems));
         }
     }
     if pods.is_empty() {

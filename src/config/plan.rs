@@ -60,6 +60,75 @@ pub struct Machine {
     pub state_directory: PathBuf,
     /// Where the containers' output goes.
     pub log_destination: LogDestination,
+    /// Pod files, and directories of such, that are run where none is named.
+    pub pods: Vec<PathBuf>,
+    /// How long all pods together may take to stop when the machine is to go down.
+    pub shutdown_timeout: Duration,
+    /// What the first process of the machine prepares before any pod.
+    pub boot: Boot,
+    /// What it mounts, in this order.
+    pub file_systems: Vec<FileSystem>,
+    /// The hardware watchdog, if it is to be used.
+    pub watchdog: Option<Watchdog>,
+    /// The command of the rescue shell. `None`: this machine has no such thing.
+    pub rescue: Option<Vec<String>>,
+}
+
+/// What the first process of the machine prepares before any pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// The machine's host name; `None`: as the kernel has it.
+    pub hostname: Option<String>,
+    /// Kernel modules in the order in which they are loaded: a name or an absolute path, then
+    /// options, separated by blanks.
+    pub modules: Vec<String>,
+    /// Kernel settings by name (`net.ipv4.ip_forward`), in the order of the file.
+    pub sysctls: Vec<(String, String)>,
+    /// What to do when the pods cannot be run at all.
+    pub on_failure: BootFailure,
+    /// How long the message about that stands on the console before the machine is rebooted.
+    pub failure_delay: Duration,
+}
+
+/// What to do when the pods cannot be run at all: a broken configuration, a file system that is
+/// needed and cannot be mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootFailure {
+    /// Reboot.
+    Reboot,
+    /// A rescue shell on the console, and reboot when it ends.
+    Rescue,
+}
+
+/// A file system that is mounted at boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// The device, or what else its type takes for a source (`tmpfs`, `ubi0:data`).
+    pub source: String,
+    /// Where it is mounted; absolute and not the root.
+    pub path: String,
+    /// Its type, `ext4`.
+    pub kind: String,
+    /// Options of mount(8), flags and the type's own.
+    pub options: Vec<String>,
+    /// The command that checks it before; the source is its last argument.
+    pub fsck: Option<Vec<String>>,
+    /// Whether the machine can do without.
+    pub optional: bool,
+    /// For waiting until its device is there, the check and the mount together.
+    pub timeout: Duration,
+}
+
+/// The hardware watchdog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watchdog {
+    /// Its device node.
+    pub device: PathBuf,
+    /// After so long without being fed it resets the machine. At least 2 s.
+    pub timeout: Duration,
+    /// It is fed no longer when an essential pod has not been ready for so long. `None`: pods do
+    /// not matter to it.
+    pub unready_limit: Option<Duration>,
 }
 
 /// What to do about limits that this host's cgroups cannot enforce.
@@ -103,6 +172,23 @@ pub struct Pod {
     /// What the whole pod may use: its own `resources` where given, else the sidecar formula
     /// over its containers (Kubernetes, effective pod requests and limits).
     pub resources: Resources,
+    /// Whether the machine is not what it should be without this pod.
+    pub essential: bool,
+    /// What follows when it has failed for good. `Nothing` unless it is essential.
+    pub on_failure: OnFailure,
+}
+
+/// What follows when a pod has failed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Nothing; it stays failed.
+    Nothing,
+    /// The pod is started anew, with the pauses of its restart back-off.
+    Restart,
+    /// All pods are stopped and the machine is rebooted.
+    Reboot,
+    /// All pods are stopped and the rescue shell is started.
+    Rescue,
 }
 
 impl Pod {
@@ -192,6 +278,9 @@ pub enum Image {
     Bundle(PathBuf),
     /// A root file system; `config.json` is generated from the rest.
     Rootfs(Box<Rootfs>),
+    /// A program of the host, run as it is: no runtime, no namespaces, the host's root file system
+    /// and network.
+    HostProcess(Box<HostProcess>),
 }
 
 /// A container described in the pod file.
@@ -219,6 +308,20 @@ pub struct Rootfs {
     pub hostname: String,
     /// Which network it sees.
     pub network: Network,
+}
+
+/// A program of the host in a cgroup of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostProcess {
+    /// The command and its arguments, `$(NAME)` already replaced; never empty. The first is an
+    /// absolute path, or a name to be looked up in the `PATH` of `env`.
+    pub args: Vec<String>,
+    /// The whole environment in the order of the file; has `PATH` unless the file sets it.
+    pub env: Vec<(String, String)>,
+    /// Absolute path on the host.
+    pub working_directory: String,
+    /// Who the command runs as, without supplementary groups.
+    pub user: User,
 }
 
 /// User and groups, as numbers: names would need the container's own files.

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use toml::Spanned;
 
+use super::boot::refuse_rescue;
 use super::container::{ContainerFile, Section, Surroundings, read_container, read_network};
-use super::machine::read_backoff;
-use super::plan::{Backoff, Container, Network, Pod, RestartPolicy, Volume, VolumeSource};
+use super::machine::{MachineFile, read_backoff};
+use super::plan::{Backoff, Container, Network, OnFailure, Pod, RestartPolicy, Volume, VolumeSource};
 use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
 use super::resources::{Written, read_resources, resolve_pod};
@@ -24,6 +25,8 @@ pub(super) const POD: TableKind = TableKind {
         "hostname",
         "network",
         "resources",
+        "essential",
+        "on-failure",
         "volumes",
         "init-containers",
         "containers",
@@ -52,7 +55,7 @@ pub(super) struct PodFile {
 pub(super) fn read_pod(
     file: usize,
     mut table: Table<'_>,
-    machine_backoff: Option<Backoff>,
+    machine: &MachineFile,
     problems: &mut ProblemList<'_>,
 ) -> PodFile {
     let name = table.take_required("name", problems, "add name = \"...\" at the top of the file").and_then(
@@ -70,13 +73,16 @@ pub(super) fn read_pod(
     let grace =
         table.take("termination-grace-period").and_then(|field| field.duration(Duration::ZERO, problems));
     let backoff = match table.take("restart-backoff") {
-        Some(field) => read_backoff(field, machine_backoff, problems),
-        None => machine_backoff,
+        Some(field) => read_backoff(field, machine.restart_backoff, problems),
+        None => machine.restart_backoff,
     };
     let after = read_after(table.take("after"), problems);
     let hostname = table.take("hostname").and_then(|field| field.name(problems).map(str::to_owned));
     let network = table.take("network").and_then(|field| read_network(field, problems));
     let resources = read_resources(table.take("resources"), problems);
+    let essential = table.take("essential").and_then(|field| field.boolean(problems)).unwrap_or(false);
+    let on_failure =
+        table.take("on-failure").map(|field| read_on_failure(field, essential, machine, problems));
     let volumes = read_volumes(table.take("volumes"), problems);
     let surroundings = Surroundings {
         volumes: volumes.iter().map(|(name, _)| name.as_ref().map(|name| *name.get_ref())).collect(),
@@ -107,6 +113,8 @@ pub(super) fn read_pod(
         init_containers: 0..init_count,
         main_containers: init_count..end,
         resources: resolve_pod(&resources, &containers, &written, problems),
+        essential,
+        on_failure: on_failure.unwrap_or(OnFailure::Nothing),
     };
     PodFile { file, pod, containers, name, after }
 }
@@ -118,6 +126,30 @@ fn read_restart_policy(field: Field<'_>, problems: &mut ProblemList<'_>) -> Opti
         ("never", RestartPolicy::Never),
     ];
     field.choice(&policies, problems)
+}
+
+fn read_on_failure(
+    field: Field<'_>,
+    essential: bool,
+    machine: &MachineFile,
+    problems: &mut ProblemList<'_>,
+) -> OnFailure {
+    let choices = [
+        ("nothing", OnFailure::Nothing),
+        ("restart", OnFailure::Restart),
+        ("reboot", OnFailure::Reboot),
+        ("rescue", OnFailure::Rescue),
+    ];
+    let chosen = field.choice(&choices, problems).unwrap_or(OnFailure::Nothing);
+    if !essential {
+        let help = "add essential = true: only such a pod may do something to the machine";
+        field.refuse(problems, "is for essential pods", "this pod is not essential", help);
+    }
+    // Where the machine file could not be read, nobody knows.
+    if chosen == OnFailure::Rescue && machine.is_complete && machine.machine.rescue.is_none() {
+        refuse_rescue(&field, problems);
+    }
+    chosen
 }
 
 fn read_after(field: Option<Field<'_>>, problems: &mut ProblemList<'_>) -> Vec<Spanned<String>> {

@@ -422,7 +422,7 @@ impl Sinks {
 }
 
 /// The wall clock (`CLOCK_REALTIME`); its zero for a clock that stands before it.
-fn now() -> WallTime {
+pub(super) fn now() -> WallTime {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => WallTime::new(since.as_secs(), since.subsec_nanos()),
         Err(_) => WallTime::default(),

@@ -8,16 +8,24 @@ pub mod cgroup;
 pub mod cgroup_layout;
 pub mod cgroup_limits;
 pub mod clock;
+pub mod console;
 pub mod container;
+pub mod crash;
 pub mod delegation;
+pub mod host_process;
+pub mod initramfs;
+pub mod kmsg;
 pub mod log_sink;
 pub mod log_socket;
 pub mod log_writer;
+pub mod mount_table;
+pub mod mounts;
 pub mod network_namespace;
 pub mod network_probe;
 pub mod notify;
 pub mod output;
 pub mod pidfd;
+pub mod power;
 pub mod prober;
 pub mod reactor;
 pub mod reap;
@@ -27,8 +35,11 @@ pub mod runtime;
 pub mod signals;
 pub mod sources;
 pub mod spawn;
+pub mod standard_streams;
 pub mod state_directory;
+pub mod unmount;
 pub mod volumes;
+pub mod watchdog;
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -262,6 +273,7 @@ impl Host {
                     // Ended, and to be reaped below; its descriptor stays readable until then.
                     self.unwatch_first_process(id);
                 }
+                Token::Execution(id) => self.note_execution(id),
                 Token::Probe(id, kind) => self.advance_probe(id, kind),
                 Token::CallOutput(id, slot) => self.read_call_output(id, slot),
             }
@@ -368,17 +380,22 @@ impl Host {
 // Signals and children.
 impl Host {
     fn take_signals(&mut self) {
-        let mut stop = false;
+        let mut stop = None;
+        let mut at_once = false;
         for request in self.signals.take() {
             match request {
-                Request::Stop => stop = true,
+                Request::Stop(goal) => stop = Some(goal),
+                Request::StopAtOnce(goal) => (stop, at_once) = (Some(goal), true),
                 Request::Reload => self.reload_requested = true,
                 Request::Reap | Request::Ignore => {}
             }
         }
         // Several at once (systemd sends SIGHUP beside SIGTERM) are one request, not a second.
-        if stop {
-            self.events.push_back(Event::StopRequested);
+        if let Some(goal) = stop {
+            self.events.push_back(Event::StopRequested(goal));
+            if at_once {
+                self.events.push_back(Event::StopRequested(goal));
+            }
         }
     }
 
@@ -408,6 +425,8 @@ impl Host {
             env: output_environment(),
             stdio: [theirs.as_fd(), stdout.as_fd(), stderr.as_fd()],
             exec_error: write.as_fd(),
+            user: None,
+            working_directory: None,
             cgroup: None,
             further_procs: &[],
             unified_view: false,

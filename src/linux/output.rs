@@ -32,7 +32,7 @@ const LINE_BYTES_MAX: usize = 4096;
 const MESSAGES_PER_TURN: usize = STREAMS_MAX;
 
 /// What stands before a line of the supervisor.
-fn prefix(severity: Severity) -> &'static str {
+pub(super) fn prefix(severity: Severity) -> &'static str {
     match severity {
         Severity::Info => "",
         Severity::Warning => "warning: ",

@@ -1,6 +1,11 @@
 //! wait: who of our children has ended, and how.
 
+use core::time::Duration;
+
 use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::time::TimeSpec;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::supervisor::record::ExitStatus;
@@ -26,6 +31,36 @@ pub fn next() -> Option<(Pid, ExitStatus)> {
             Err(_) => return None,
         }
     }
+}
+
+/// Whether we have children, ended or not. Takes none off the list.
+pub fn has_children() -> bool {
+    // Any other error is one of nix's about a child that there is.
+    look() != Err(Errno::ECHILD)
+}
+
+/// Waits until a child has ended, but at most for `patience`; may return earlier. Only where no
+/// loop runs: before it, and at the end.
+#[allow(unsafe_code, reason = "nix has no wrapper for sigtimedwait")]
+pub fn wait(patience: Duration) {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGCHLD);
+    // Blocked first, so that a child that ends after the look below leaves its signal pending,
+    // whatever its disposition (signal(7)).
+    let Ok(before) = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK) else { return };
+    if matches!(look(), Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD)) {
+        let patience = TimeSpec::from_duration(patience);
+        let (signals, patience) = (signals.as_ref(), patience.as_ref());
+        // SAFETY: both outlive the call; nothing is asked for about the signal.
+        unsafe { libc::sigtimedwait(signals, core::ptr::null_mut(), patience) };
+    }
+    // A mask that was in force before is in force again; that cannot fail.
+    let _ = before.thread_set_mask();
+}
+
+/// `waitid(P_ALL, …, WEXITED | WNOHANG | WNOWAIT)`
+fn look() -> nix::Result<WaitStatus> {
+    waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)
 }
 
 fn decode(status: libc::c_int) -> ExitStatus {

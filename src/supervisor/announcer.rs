@@ -188,7 +188,7 @@ fn cut(status: &mut String) {
 mod tests {
     use std::rc::Rc;
 
-    use super::super::event::{ContainerEvent, Event};
+    use super::super::event::{ContainerEvent, Event, Goal};
     use super::super::record::Instance;
     use super::*;
     use crate::config::plan::{ContainerId, PodId};
@@ -254,7 +254,7 @@ mod tests {
         assert!(tell(&mut announcer, &supervisor, seconds(0)).is_some());
         assert_eq!(announcer.begin_reload(seconds(0)), None);
         start(&mut supervisor);
-        supervisor.handle(Event::StopRequested, seconds(1));
+        supervisor.handle(Event::StopRequested(Goal::Exit), seconds(1));
         assert!(tell(&mut announcer, &supervisor, seconds(1)).unwrap().contains("STOPPING=1\n"));
         assert_eq!(announcer.begin_reload(seconds(2)), None);
     }

@@ -21,8 +21,37 @@ pub enum Event {
     /// Something happened to a container.
     Container(ContainerId, Instance, ContainerEvent),
     /// Somebody wants everything stopped: in order at first; asked again, with a grace period of
-    /// `GRACE_MIN` for what still runs.
-    StopRequested,
+    /// `GRACE_MIN` for what still runs. The last one says what for.
+    StopRequested(Goal),
+}
+
+/// What all pods are stopped for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Goal {
+    /// The supervisor ends; the machine goes on.
+    #[default]
+    Exit,
+    /// The machine is switched off.
+    PowerOff,
+    /// The machine stands still, with the power on.
+    Halt,
+    /// The machine starts anew.
+    Reboot,
+    /// A rescue shell, then the machine starts anew.
+    Rescue,
+}
+
+impl Goal {
+    /// Its name, as a noun.
+    pub fn name(self) -> &'static str {
+        match self {
+            Goal::Exit => "exit",
+            Goal::PowerOff => "power-off",
+            Goal::Halt => "halt",
+            Goal::Reboot => "reboot",
+            Goal::Rescue => "rescue",
+        }
+    }
 }
 
 /// Something happened to one instance of a container.

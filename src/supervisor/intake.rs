@@ -3,7 +3,7 @@
 //! Every event meets every state. What does not fit (late, doubled, about a former instance)
 //! finds a record that has moved on, and changes nothing.
 
-use super::event::{ContainerEvent, Event};
+use super::event::{ContainerEvent, Event, Goal};
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
 use super::record::{Cause, End, Failure, Instance, State, StopReason};
@@ -34,21 +34,30 @@ impl Supervisor {
             Event::PodTornDown(id) => self.end_tear_down(id, None, now),
             Event::PodTearDownFailed(id, failure) => self.end_tear_down(id, Some(failure), now),
             Event::Container(id, instance, event) => self.handle_container(id, instance, event, now),
-            Event::StopRequested => self.handle_stop(now),
+            Event::StopRequested(goal) => self.handle_stop(goal, now),
         }
     }
 
-    fn handle_stop(&mut self, now: Instant) {
-        let stop = match self.stop {
-            None => Stop::InOrder,
-            Some(Stop::InOrder | Stop::Shortened) => Stop::Shortened,
+    fn handle_stop(&mut self, goal: Goal, now: Instant) {
+        let before = self.stop;
+        let stop = match before {
+            None => Stop { goal, requests: 1, deadline: self.stop_deadline(goal, now) },
+            // Who wants the machine to go down does not want it less for a request that only stops
+            // the pods.
+            Some(stop) => Stop {
+                goal: if goal == Goal::Exit { stop.goal } else { goal },
+                requests: stop.requests.saturating_add(1),
+                deadline: stop.deadline.or(self.stop_deadline(goal, now)),
+            },
         };
-        if self.stop == Some(stop) {
+        self.stop = Some(stop);
+        let news = before
+            .is_none_or(|before| before.goal != stop.goal || before.is_shortened() != stop.is_shortened());
+        if !news {
             return;
         }
-        self.stop = Some(stop);
-        self.report(Report::StopRequested { shortened: stop == Stop::Shortened });
-        if stop == Stop::Shortened {
+        self.report(Report::StopRequested { goal: stop.goal, shortened: stop.is_shortened() });
+        if stop.is_shortened() {
             for record in &mut self.pods {
                 if let PodState::Stopping { deadline, .. } = &mut record.state {
                     *deadline = (*deadline).min(now.after(GRACE_MIN));
@@ -234,14 +243,14 @@ impl Supervisor {
         let Some(record) = self.pod_mut(id) else { return };
         let PodState::TearingDown { reason, try_at: None, tries } = record.state else { return };
         let Some(failure) = failure else {
-            record.state = PodState::Ended { reason };
+            record.state = PodState::Ended { reason, at: now };
             self.report_end(id);
             return;
         };
         record.failure = failure;
         let tries = tries.saturating_add(1);
         if tries >= TEAR_DOWN_TRIES {
-            record.state = PodState::Ended { reason };
+            record.state = PodState::Ended { reason, at: now };
             self.left_behind = true;
             self.report(Report::PodLeftBehind { pod: id });
             self.report_end(id);

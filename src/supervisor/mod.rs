@@ -19,6 +19,7 @@
 pub mod action;
 pub mod alarm;
 pub mod announcer;
+pub mod escalation;
 pub mod event;
 mod intake;
 pub mod phase;
@@ -40,6 +41,7 @@ use heapless::Deque;
 
 use self::action::{Action, ContainerAction};
 use self::alarm::Alarm;
+use self::event::Goal;
 use self::pod::{Member, PodRecord, PodState, PodStopReason, PodView};
 use self::record::{Cause, End, Record, State, StopReason};
 use self::report::Report;
@@ -63,13 +65,22 @@ const KILL_AGAIN: Duration = Duration::from_secs(1);
 /// Tear-downs of a pod that may fail before it ends all the same, with something left behind.
 const TEAR_DOWN_TRIES: u32 = 3;
 
-/// What a stop by request asks for.
+/// A stop of everything that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
-    /// With each pod's own grace period.
-    InOrder,
-    /// Asked for again: with [`GRACE_MIN`].
-    Shortened,
+struct Stop {
+    /// What for.
+    goal: Goal,
+    /// How often somebody has asked for it: from the second time on with [`GRACE_MIN`] for what
+    /// still runs. 0: it follows from a pod that has failed.
+    requests: u32,
+    /// When the machine goes down whatever still runs; `None` if it goes on.
+    deadline: Option<Instant>,
+}
+
+impl Stop {
+    fn is_shortened(self) -> bool {
+        self.requests > 1
+    }
 }
 
 /// How it all ended.
@@ -79,6 +90,8 @@ pub struct Outcome {
     pub failed: usize,
     /// Whether something could not be removed.
     pub left_behind: bool,
+    /// What everything was stopped for; [`Goal::Exit`] also if all pods ended by themselves.
+    pub goal: Goal,
 }
 
 /// What is wanted next, and for whom.
@@ -89,6 +102,8 @@ enum Step {
     EndPod(PodId, PodStopReason),
     Create(ContainerId),
     Upkeep(upkeep::Step),
+    Escalate(escalation::Step),
+    GiveUp,
 }
 
 /// All pods, what is known of them, and what is to be done.
@@ -98,7 +113,11 @@ pub struct Supervisor {
     pods: Box<[PodRecord]>,
     records: Box<[Record]>,
     stop: Option<Stop>,
+    /// The deadline of the stop has passed; nothing is waited for any more.
+    given_up: bool,
     left_behind: bool,
+    /// The essential pod that has not been ready for too long, if any.
+    overdue: Option<PodId>,
     reports: Deque<Report, REPORTS_MAX>,
     reports_lost: u32,
     next_deadline: Option<Instant>,
@@ -112,7 +131,9 @@ impl Supervisor {
             records: plan.containers.iter().map(|_| Record::default()).collect(),
             plan,
             stop: None,
+            given_up: false,
             left_behind: false,
+            overdue: None,
             reports: Deque::new(),
             reports_lost: 0,
             next_deadline: None,
@@ -128,6 +149,10 @@ impl Supervisor {
             }
             let mut alarm = Alarm::new(now);
             let Some(step) = self.decide(&mut alarm) else {
+                self.look_at_essential_pods(now, &mut alarm);
+                if !self.reports.is_empty() {
+                    continue;
+                }
                 self.next_deadline = alarm.next();
                 return None;
             };
@@ -154,21 +179,30 @@ impl Supervisor {
         self.next_deadline
     }
 
-    /// How it ended, once nothing of any pod is left.
-    pub fn exit(&self) -> Option<Outcome> {
-        if !self.pods.iter().all(PodRecord::is_ended) || !self.reports.is_empty() {
-            return None;
-        }
-        let failed = self.views().filter(|view| {
-            let by_request = view.record.stop_reason() == Some(PodStopReason::Requested);
-            !by_request && phase::phase(view) == phase::Phase::Failed
-        });
-        Some(Outcome { failed: failed.count(), left_behind: self.left_behind })
+    /// Whether every essential pod is ready, or has not been for less than the watchdog's
+    /// `unready-limit`. As of the last `next_action`; always so while everything is being stopped,
+    /// which has a deadline of its own.
+    pub fn are_essential_pods_well(&self) -> bool {
+        self.overdue.is_none()
     }
 
-    /// Whether somebody has asked for a stop of everything.
+    /// Whether everything is being stopped.
     pub fn is_stopping(&self) -> bool {
         self.stop.is_some()
+    }
+
+    /// How it ended, once nothing of any pod is left and none is to be started anew, or the
+    /// deadline for that has passed.
+    pub fn exit(&self) -> Option<Outcome> {
+        let ended = |view: &PodView<'_>| {
+            view.record.is_ended() && (self.stop.is_some() || !escalation::will_restart(view))
+        };
+        if !(self.given_up || self.views().all(|view| ended(&view))) || !self.reports.is_empty() {
+            return None;
+        }
+        let failed = self.views().filter(escalation::has_failed).count();
+        let goal = self.stop.map(|stop| stop.goal).unwrap_or_default();
+        Some(Outcome { failed, left_behind: self.left_behind, goal })
     }
 
     /// What it was made for.
@@ -200,6 +234,12 @@ impl Supervisor {
 // Deciding: `&self`, from the records alone.
 impl Supervisor {
     fn decide(&self, alarm: &mut Alarm) -> Option<Step> {
+        if self.given_up {
+            return None;
+        }
+        if self.stop.and_then(|stop| stop.deadline).is_some_and(|deadline| alarm.due(deadline)) {
+            return Some(Step::GiveUp);
+        }
         let pods = 0..u8::try_from(self.pods.len()).unwrap_or(u8::MAX);
         let mut step = |id| self.view(PodId(id)).and_then(|view| self.pod_step(&view, alarm));
         // Stopping begins with the pods that others do not depend on, and those stand last: what
@@ -229,7 +269,11 @@ impl Supervisor {
                     Dependencies::NotYet => None,
                 }
             }
-            PodState::SettingUp | PodState::Ended { .. } => None,
+            PodState::SettingUp => None,
+            PodState::Ended { .. } => match self.stop {
+                Some(_) => None,
+                None => escalation::next_step(view, alarm).map(Step::Escalate),
+            },
             PodState::Active => {
                 if self.stop.is_some() && self.dependents_ended(view.id) {
                     return Some(Step::StopPod(view.id, PodStopReason::Requested));
@@ -257,6 +301,8 @@ impl Supervisor {
         for &id in &view.pod.after {
             let Some(other) = self.view(id) else { continue };
             match phase::phase(&other) {
+                // It has another try.
+                phase::Phase::Failed if escalation::will_restart(&other) => all = Dependencies::NotYet,
                 phase::Phase::Failed => return Dependencies::Failed(id),
                 phase::Phase::Succeeded => {}
                 phase::Phase::Pending | phase::Phase::Running => {
@@ -314,7 +360,7 @@ impl Supervisor {
                 None
             }
             Step::EndPod(id, reason) => {
-                self.pod_mut(id)?.state = PodState::Ended { reason };
+                self.pod_mut(id)?.state = PodState::Ended { reason, at: now };
                 self.report_end(id);
                 None
             }
@@ -328,7 +374,80 @@ impl Supervisor {
                 self.container_action(id, ContainerAction::Create { restarts })
             }
             Step::Upkeep(step) => self.carry_out_upkeep(step, now),
+            Step::Escalate(escalation::Step::Restart(id)) => self.restart_pod(id, now),
+            Step::Escalate(escalation::Step::StopAll(id, goal)) => {
+                self.stop = Some(Stop { goal, requests: 0, deadline: self.stop_deadline(goal, now) });
+                self.report(Report::PodEscalated { pod: id, goal });
+                None
+            }
+            Step::GiveUp => {
+                self.given_up = true;
+                self.left_behind = true;
+                self.report(Report::StopGivenUp);
+                None
+            }
         }
+    }
+
+    /// Puts a pod that has failed back to its beginning. Its containers keep their instance numbers,
+    /// so that what is still on its way from before is not taken for news, and count one more
+    /// restart, so that their logs go on.
+    fn restart_pod(&mut self, id: PodId, now: Instant) -> Option<Action> {
+        let pod = self.plan.pods.get(id.index())?;
+        let (containers, backoff) = (pod.containers(), pod.restart_backoff);
+        let record = self.pods.get_mut(id.index())?;
+        let PodState::Ended { at, .. } = record.state else { return None };
+        record.backoff.advance(at, now, &backoff);
+        record.restarts = record.restarts.saturating_add(1);
+        record.state = PodState::Waiting { try_at: now };
+        record.failures = 0;
+        record.reported = phase::Reported::default();
+        let restarts = record.restarts;
+        for record in self.records.get_mut(containers)? {
+            let ran = u32::from(record.instance.0 > 0);
+            *record = Record {
+                instance: record.instance,
+                restarts: record.restarts.saturating_add(ran),
+                ..Record::default()
+            };
+        }
+        self.report(Report::PodRestarting { pod: id, restarts });
+        None
+    }
+
+    fn stop_deadline(&self, goal: Goal, now: Instant) -> Option<Instant> {
+        (goal != Goal::Exit).then(|| now.after(self.plan.machine.shutdown_timeout))
+    }
+
+    /// Notes since when each essential pod has not been ready, and whether that is too long.
+    fn look_at_essential_pods(&mut self, now: Instant, alarm: &mut Alarm) {
+        let Some(limit) = self.plan.machine.watchdog.as_ref().and_then(|watchdog| watchdog.unready_limit)
+        else {
+            return;
+        };
+        let mut overdue = None;
+        for index in 0..u8::try_from(self.pods.len()).unwrap_or(u8::MAX) {
+            let id = PodId(index);
+            let Some(view) = self.view(id) else { continue };
+            if !view.pod.essential {
+                continue;
+            }
+            let since = escalation::unready_since(&view, now);
+            if let Some(record) = self.pod_mut(id) {
+                record.unready_since = since;
+            }
+            let Some(view) = self.view(id) else { continue };
+            if overdue.is_none() && self.stop.is_none() && escalation::is_overdue(&view, limit, alarm) {
+                overdue = Some(id);
+            }
+        }
+        if self.overdue.is_some() != overdue.is_some() {
+            self.report(match overdue {
+                Some(pod) => Report::PodOverdue { pod, limit },
+                None => Report::PodsWell,
+            });
+        }
+        self.overdue = overdue;
     }
 
     fn carry_out_upkeep(&mut self, step: upkeep::Step, now: Instant) -> Option<Action> {
@@ -410,8 +529,8 @@ impl Supervisor {
     fn grace(&self, id: PodId) -> Duration {
         let own = self.plan.pods.get(id.index()).map_or(GRACE_MIN, |pod| pod.termination_grace_period);
         match self.stop {
-            Some(Stop::Shortened) => own.min(GRACE_MIN),
-            Some(Stop::InOrder) | None => own,
+            Some(stop) if stop.is_shortened() => own.min(GRACE_MIN),
+            Some(_) | None => own,
         }
     }
 

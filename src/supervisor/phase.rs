@@ -45,7 +45,7 @@ pub fn phase(view: &PodView) -> Phase {
     match view.record.state {
         PodState::Waiting { .. } | PodState::SettingUp => Phase::Pending,
         PodState::Active | PodState::Stopping { .. } => phase_of_containers(view),
-        PodState::TearingDown { reason, .. } | PodState::Ended { reason } => match reason {
+        PodState::TearingDown { reason, .. } | PodState::Ended { reason, .. } => match reason {
             PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Phase::Failed,
             PodStopReason::Completed | PodStopReason::Requested => {
                 let succeeded =

@@ -6,6 +6,8 @@
 //!      └──┼─────────┘                                      └─┘           │
 //!         └───────────── stopped, or can never start ────────────────────┘
 //! ```
+//!
+//! An essential pod that has failed may go back from `Ended` to `Waiting`: see `escalation.rs`.
 
 use super::record::{Failure, Record};
 use crate::config::plan::{Container, ContainerId, Plan, Pod, PodId};
@@ -43,6 +45,8 @@ pub enum PodState {
     Ended {
         /// Why it was stopped.
         reason: PodStopReason,
+        /// When that was noticed.
+        at: Instant,
     },
 }
 
@@ -70,6 +74,13 @@ pub struct PodRecord {
     pub failure: Failure,
     /// What was last reported about it, so that only changes are.
     pub reported: super::phase::Reported,
+    /// Times that the whole pod was started anew, since it is essential and had failed.
+    pub restarts: u32,
+    /// The pause before the next time.
+    pub backoff: super::restart::Entry,
+    /// Since when it has not been ready, for an essential pod: from the beginning, until it is ready
+    /// or has succeeded.
+    pub unready_since: Option<Instant>,
 }
 
 impl PodRecord {
@@ -80,6 +91,9 @@ impl PodRecord {
             failures: 0,
             failure: Failure::new(),
             reported: super::phase::Reported::default(),
+            restarts: 0,
+            backoff: super::restart::Entry::default(),
+            unready_since: None,
         }
     }
 
@@ -88,7 +102,7 @@ impl PodRecord {
         match self.state {
             PodState::Stopping { reason, .. }
             | PodState::TearingDown { reason, .. }
-            | PodState::Ended { reason } => Some(reason),
+            | PodState::Ended { reason, .. } => Some(reason),
             PodState::Waiting { .. } | PodState::SettingUp | PodState::Active => None,
         }
     }

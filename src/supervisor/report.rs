@@ -4,6 +4,7 @@ use core::fmt::Write;
 use core::time::Duration;
 
 use super::Supervisor;
+use super::event::Goal;
 use super::phase::Phase;
 use super::pod::PodStopReason;
 use super::probe::ProbeKind;
@@ -148,9 +149,36 @@ pub enum Report {
     },
     /// Somebody wants everything stopped.
     StopRequested {
+        /// What for.
+        goal: Goal,
         /// Again.
         shortened: bool,
     },
+    /// An essential pod has failed, and everything is stopped for it.
+    PodEscalated {
+        /// Which.
+        pod: PodId,
+        /// What for.
+        goal: Goal,
+    },
+    /// An essential pod has failed, and is started anew.
+    PodRestarting {
+        /// Which.
+        pod: PodId,
+        /// How often that was so, with this time.
+        restarts: u32,
+    },
+    /// An essential pod has not been ready for so long that the watchdog is fed no longer.
+    PodOverdue {
+        /// Which.
+        pod: PodId,
+        /// The watchdog's `unready-limit`.
+        limit: Duration,
+    },
+    /// No essential pod is overdue any more.
+    PodsWell,
+    /// Not everything has stopped in time.
+    StopGivenUp,
     /// So many reports did not fit.
     Lost(u32),
 }
@@ -188,7 +216,10 @@ impl Report {
             | Report::PodSetUpFailed { .. }
             | Report::StartFailed { .. }
             | Report::RemoveFailed { .. }
-            | Report::RemoveTimedOut { .. } => Severity::Error,
+            | Report::RemoveTimedOut { .. }
+            | Report::PodEscalated { .. }
+            | Report::PodOverdue { .. }
+            | Report::StopGivenUp => Severity::Error,
             Report::PodStopping { reason, .. } => match reason {
                 PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Severity::Error,
                 PodStopReason::Completed | PodStopReason::Requested => Severity::Info,
@@ -201,6 +232,7 @@ impl Report {
             | Report::ProbeNotMade { .. }
             | Report::Killed { .. }
             | Report::Readiness { ready: false, .. }
+            | Report::PodRestarting { .. }
             | Report::Lost(_) => Severity::Warning,
             Report::PodStarting { .. }
             | Report::PodPhase { .. }
@@ -210,7 +242,8 @@ impl Report {
             | Report::StartupSucceeded { .. }
             | Report::Readiness { ready: true, .. }
             | Report::StopSignalled { .. }
-            | Report::StopRequested { .. } => Severity::Info,
+            | Report::StopRequested { .. }
+            | Report::PodsWell => Severity::Info,
         }
     }
 
@@ -333,10 +366,39 @@ impl Report {
             Report::LeftBehind { container: id } => {
                 write!(line, "{}: cannot be killed or removed: {}; it is left behind", path(id), why(id))
             }
-            Report::StopRequested { shortened: false } => write!(line, "stopping all pods in order"),
-            Report::StopRequested { shortened: true } => {
-                write!(line, "stopping all pods with a grace period of 2 s")
+            Report::StopRequested { goal, shortened } => {
+                if goal != Goal::Exit {
+                    write!(line, "{}: ", goal.name())?;
+                }
+                if shortened {
+                    write!(line, "stopping all pods with a grace period of 2 s")
+                } else {
+                    write!(line, "stopping all pods in order")
+                }
             }
+            Report::PodEscalated { pod: id, goal } => write!(
+                line,
+                "pod {}: it is essential and has failed; stopping all pods in order, then {}",
+                pod(id),
+                goal.name()
+            ),
+            Report::PodRestarting { pod: id, restarts } => {
+                write!(line, "pod {}: it is essential and has failed; starting it anew, ", pod(id))?;
+                if restarts == 1 { write!(line, "the first time") } else { write!(line, "time {restarts}") }
+            }
+            Report::PodOverdue { pod: id, limit } => write!(
+                line,
+                "pod {}: it is essential and has not been ready for {}; the watchdog is fed no longer and will \
+                 reset the machine",
+                pod(id),
+                Span(limit)
+            ),
+            Report::PodsWell => write!(line, "the essential pods are ready again; the watchdog is fed"),
+            Report::StopGivenUp => write!(
+                line,
+                "cannot stop all pods within {}; going on with what still runs",
+                Span(plan.machine.shutdown_timeout)
+            ),
             Report::Lost(count) => write!(line, "{count} reports were lost: too many at once"),
         }
     }

@@ -89,7 +89,7 @@ fn standing(view: &PodView, earlier: &[Standing]) -> Standing {
         PodState::SettingUp => Standing::Starting(Awaited::SetUp),
         PodState::Active => active(view),
         PodState::Stopping { .. } | PodState::TearingDown { .. } => Standing::Stopping,
-        PodState::Ended { reason } => match (reason, phase(view)) {
+        PodState::Ended { reason, .. } => match (reason, phase(view)) {
             (PodStopReason::Requested, _) => Standing::Stopped,
             (_, Phase::Succeeded) => Standing::Succeeded,
             (_, Phase::Failed | Phase::Pending | Phase::Running) => Standing::Failed,

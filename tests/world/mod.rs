@@ -15,6 +15,7 @@
 //! |---|---|---|
 //! | `until` | when to stop looking, for pods that do not end | their end |
 //! | `stops` | list of times at which the stop is requested | none |
+//! | `goals` | (list) what each stop is for: "exit", "power-off", "halt", "reboot", "rescue" | "exit" |
 //! | `shows-probes` | whether the log has a line for each try of a probe | false |
 //! | **`[manager]`** | a service manager; with it the log has a line for each message to it | none |
 //! | `watchdog` | the silence after which it would end us | none |
@@ -56,7 +57,7 @@ use std::time::Duration;
 use outrigger::config::plan::{ContainerId, Plan, PodId};
 use outrigger::supervisor::action::Action;
 use outrigger::supervisor::announcer::Announcer;
-use outrigger::supervisor::event::{ContainerEvent, Event};
+use outrigger::supervisor::event::{ContainerEvent, Event, Goal};
 use outrigger::supervisor::probe::{Outcome, ProbeKind};
 use outrigger::supervisor::record::{ExitStatus, Instance, failure};
 use outrigger::supervisor::{Outcome as Exit, Supervisor};
@@ -79,7 +80,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 /// Something that is going to happen.
 #[derive(Clone, Debug)]
 enum Happening {
-    StopRequest,
+    StopRequest(Goal),
     /// Something ends as it must.
     Ends(Event),
     /// A runtime call has ended; it is this one, unless it was killed.
@@ -153,8 +154,9 @@ impl World {
             plan,
         };
         world.check_names()?;
-        for at in world.script.stops.clone() {
-            world.schedule(at, Happening::StopRequest);
+        for (nth, at) in world.script.stops.clone().into_iter().enumerate() {
+            let goal = world.script.goal(nth);
+            world.schedule(at, Happening::StopRequest(goal));
         }
         Ok(world)
     }
@@ -261,9 +263,9 @@ impl World {
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
         match happening {
-            Happening::StopRequest => {
+            Happening::StopRequest(goal) => {
                 self.witness.note_stop_request();
-                self.deliver(Event::StopRequested)
+                self.deliver(Event::StopRequested(goal))
             }
             Happening::Ends(event) => self.emit(event),
             Happening::CallReturns(id, call) => self.end_call(id, call),
@@ -371,7 +373,7 @@ impl World {
             | Event::PodTornDown(id)
             | Event::PodTearDownFailed(id, _) => self.plan.pods[id.index()].name.clone(),
             Event::Container(id, ..) => self.path(*id),
-            Event::StopRequested => String::new(),
+            Event::StopRequested(_) => String::new(),
         }
     }
 }
@@ -388,7 +390,7 @@ pub(crate) fn event_name(event: &Event) -> &'static str {
         Event::PodSetUpFailed(..) => "set-up-failed",
         Event::PodTornDown(_) => "torn-down",
         Event::PodTearDownFailed(..) => "tear-down-failed",
-        Event::StopRequested => "stop-requested",
+        Event::StopRequested(_) => "stop-requested",
         Event::Container(_, _, event) => match event {
             ContainerEvent::Created => "created",
             ContainerEvent::CreateFailed(_) => "create-failed",

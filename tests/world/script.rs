@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use outrigger::supervisor::event::Goal;
 use outrigger::supervisor::probe::{Outcome, ProbeKind};
 use outrigger::supervisor::record::ExitStatus;
 use outrigger::time::Instant;
@@ -16,6 +17,8 @@ pub(crate) struct Script {
     pub until: Option<Instant>,
     /// When somebody requests the stop.
     pub stops: Vec<Instant>,
+    /// What for; the last one is for all further stops.
+    pub goals: Vec<Goal>,
     /// Whether the log has a line for each try of a probe.
     pub shows_probes: bool,
     pub manager: Option<Manager>,
@@ -120,6 +123,13 @@ impl Default for ContainerScript {
     }
 }
 
+impl Script {
+    /// What the stop number `nth` (from 0) is for.
+    pub(crate) fn goal(&self, nth: usize) -> Goal {
+        self.goals.get(nth).or(self.goals.last()).copied().unwrap_or_default()
+    }
+}
+
 impl ContainerScript {
     /// What a probe is answered in run number `run` (from 0) that has lasted `age`.
     pub(crate) fn answer(&self, kind: ProbeKind, run: usize, age: Duration) -> Answer {
@@ -155,6 +165,7 @@ impl Script {
         };
         let stops = table.durations("stops")?.unwrap_or_default();
         script.stops = stops.into_iter().map(|it| Instant::ZERO.after(it)).collect();
+        script.goals = table.each("goals", goal)?.unwrap_or_default();
         script.manager = table.table("manager")?.map(read_manager).transpose()?;
         for (name, keys) in table.tables("pods")? {
             script.pods.insert(name, read_pod(keys)?);
@@ -377,6 +388,11 @@ fn status(text: &str) -> Result<ExitStatus, String> {
         None if text == "unknown" => Ok(ExitStatus::Unknown),
         None => number(text).map(ExitStatus::Code),
     }
+}
+
+fn goal(text: &str) -> Result<Goal, String> {
+    let all = [Goal::Exit, Goal::PowerOff, Goal::Halt, Goal::Reboot, Goal::Rescue];
+    all.into_iter().find(|goal| goal.name() == text).ok_or(format!("`{text}` is no goal"))
 }
 
 /// "no" (from the beginning on), "yes from 3s".
