@@ -81,6 +81,11 @@ impl Console {
         self.own = Some(own);
     }
 
+    /// Writes into the kernel's log alone.
+    pub fn note(&self, severity: Severity, text: &str) {
+        self.kmsg.write(severity, text);
+    }
+
     fn push(&mut self, own: BorrowedFd<'_>, text: &str) {
         let mut bytes = Vec::new();
         if self.cut {
