@@ -5,7 +5,7 @@
 //! <root>/<pod>/                         the pod's limits
 //! <root>/<pod>/<container>/             the container's limits; killed as a whole
 //! <root>/<pod>/<container>/runtime/     the runtime's calls and exec probes
-//! <root>/<pod>/<container>/payload/     the container
+//! <root>/<pod>/<container>/payload/     the container, or the host process
 //! ```
 //!
 //! Three kinds of hosts. *Unified* (v2 alone): everything is in that tree. *Hybrid* (v2 beside
@@ -193,7 +193,12 @@ impl Tree {
             let watch = watch.map_err(|errno| describe("watch", &events, errno))?;
             self.watches.push((path.clone(), watch));
         }
-        self.open_runtime(&path)
+        self.open_part(&path, "runtime")
+    }
+
+    /// Opens the `payload` of a container's cgroup, for a host process that is made in it.
+    pub fn open_payload(&self, pod: &str, container: &str) -> Result<Entrance, String> {
+        self.open_part(&self.container(pod, container), "payload")
     }
 
     /// Opens the cgroup of a container's runtime calls anew, after the container was killed and
@@ -207,16 +212,17 @@ impl Tree {
         }
         // `kill` has set it to 0.
         self.write_pids_max(&path, "max");
-        self.open_runtime(&path)
+        self.open_part(&path, "runtime")
     }
 
-    fn open_runtime(&self, path: &Path) -> Result<Entrance, String> {
+    /// On a legacy host both are the container's cgroup itself.
+    fn open_part(&self, path: &Path, part: &str) -> Result<Entrance, String> {
         let mut entrance = Entrance { unified: None, further_procs: Vec::new() };
         if let Some(unified) = &self.layout.unified {
-            let runtime = unified.join(path).join("runtime");
-            make_directory(&runtime)?;
-            let directory = File::open(&runtime).map_err(|error| describe("open", &runtime, error))?;
-            let procs = open_for_writing(&runtime.join("cgroup.procs"))?;
+            let part = unified.join(path).join(part);
+            make_directory(&part)?;
+            let directory = File::open(&part).map_err(|error| describe("open", &part, error))?;
+            let procs = open_for_writing(&part.join("cgroup.procs"))?;
             entrance.unified = Some((directory, procs));
         }
         for mount in self.process_hierarchies() {

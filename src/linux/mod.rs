@@ -11,6 +11,7 @@ pub mod clock;
 pub mod console;
 pub mod container;
 pub mod crash;
+pub mod host_process;
 pub mod initramfs;
 pub mod kmsg;
 pub mod log_sink;
@@ -271,6 +272,7 @@ impl Host {
                     // Ended, and to be reaped below; its descriptor stays readable until then.
                     self.unwatch_first_process(id);
                 }
+                Token::Execution(id) => self.note_execution(id),
                 Token::Probe(id, kind) => self.advance_probe(id, kind),
                 Token::CallOutput(id, slot) => self.read_call_output(id, slot),
             }
@@ -422,6 +424,8 @@ impl Host {
             env: terminal_environment(),
             stdio: [theirs.as_fd(), stdout.as_fd(), stderr.as_fd()],
             exec_error: write.as_fd(),
+            user: None,
+            working_directory: None,
             cgroup: None,
             further_procs: &[],
             unified_view: false,
