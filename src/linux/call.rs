@@ -96,6 +96,7 @@ impl Program {
             cgroup: entrance.and_then(Entrance::cgroup),
             further_procs: &further_procs,
             unified_view: self.unified_view,
+            terminal: false,
         };
         spawn::spawn(&command, spawner)
     }

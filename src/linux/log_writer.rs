@@ -11,7 +11,6 @@ use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -19,6 +18,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::MsgFlags;
 use nix::unistd::read;
 
+use super::clock::wall_time;
 use super::log_sink::Sink;
 use super::log_socket::{self, Buffer, Received};
 use crate::log::cri;
@@ -383,18 +383,22 @@ impl Sinks {
     fn report_loss(&mut self, loss: Option<String>) {
         if let Some(text) = loss {
             let outlet = self.outlet(Source::Supervisor);
-            self.push_piece(&outlet, now(), Piece { text: text.as_bytes(), continued: false, last: true });
+            self.push_piece(
+                &outlet,
+                wall_time(),
+                Piece { text: text.as_bytes(), continued: false, last: true },
+            );
         }
     }
 
     fn push(&mut self, stream: &mut Stream, bytes: &[u8]) {
-        let time = now();
+        let time = wall_time();
         let Stream { lines, outlet, .. } = stream;
         lines.push(bytes, &mut |piece| self.push_piece(outlet, time, piece));
     }
 
     fn finish(&mut self, stream: &mut Stream) {
-        let time = now();
+        let time = wall_time();
         let Stream { lines, outlet, .. } = stream;
         lines.finish(&mut |piece| self.push_piece(outlet, time, piece));
     }
@@ -410,7 +414,7 @@ impl Sinks {
     }
 
     fn flush(&mut self) {
-        let time = now();
+        let time = wall_time();
         self.stdout.flush(time);
         if let Some(stderr) = &mut self.stderr {
             stderr.flush(time);
@@ -418,14 +422,6 @@ impl Sinks {
         for log in self.logs.iter_mut().flatten() {
             log.sink.flush(time);
         }
-    }
-}
-
-/// The wall clock (`CLOCK_REALTIME`); its zero for a clock that stands before it.
-pub(super) fn now() -> WallTime {
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(since) => WallTime::new(since.as_secs(), since.subsec_nanos()),
-        Err(_) => WallTime::default(),
     }
 }
 

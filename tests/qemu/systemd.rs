@@ -21,12 +21,12 @@ const CHECKS_MIN: usize = 45;
 
 /// What a container does in this machine: it says hello, and goodbye when it is stopped.
 const GREETER: &str = "trap 'echo goodbye from $1; exit 0' TERM; echo hello from $1; \
-                       echo hello to the log >&2; : /data/$1; while :; do sleep 0.1; done";
+                       echo hello to the log >&2; while :; do sleep 0.1; done";
 
 fn container(name: &str, further: &str) -> String {
     format!(
-        "name = \"{name}\"\nrootfs = \"/srv/busybox\"\ncommand = [\"/bin/sh\", \"-c\", \"{}\", \"/data/greeter\"]\n{further}\n",
-        GREETER
+        "name = \"{name}\"\nrootfs = \"/srv/busybox\"\n\
+         command = [\"/bin/sh\", \"-c\", \"{GREETER}\", \"greeter\"]\n{further}\n"
     )
 }
 
@@ -35,6 +35,9 @@ pub(crate) fn the_service_keeps_its_promises() {
     let built = Command::new(root.join("tests/qemu/build-systemd-image")).output().unwrap();
     assert!(built.status.success(), "build-systemd-image: {}", String::from_utf8_lossy(&built.stderr));
     let text = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let script = |path: &str| text(path).trim_start_matches("#!/bin/sh\n").to_owned();
+    let disk = root.join("target/qemu/systemd/root.squashfs");
+    let drive = format!("file={},if=none,format=raw,readonly=on,id=root", disk.display());
     let units = "over/etc/systemd/system";
     let gateway = format!(
         "name = \"gateway\"\nvolumes = [{{ name = \"data\", memory = \"1Mi\" }}, \
@@ -54,11 +57,11 @@ pub(crate) fn the_service_keeps_its_promises() {
     );
     let other = format!("name = \"other\"\n[[containers]]\n{}", container("app", "args = [\"other\"]"));
     let hungry = "name = \"hungry\"\nrestart-policy = \"never\"\n[[containers]]\nname = \"app\"\n\
-                  rootfs = \"/srv/busybox\"\ncommand = [\"/bin/tail\", \"/dev/zero\"]\n\
+                  rootfs = \"/srv/busybox\"\ncommand = [\"/bin/dd\", \"if=/dev/zero\", \"of=/dev/null\", \"bs=64M\", \"count=1\"]\n\
                   resources = { limits = { memory = \"16Mi\" } }\n";
     let setup = Setup::new(Arch::X86_64)
-        .script_file("init", &text("tests/qemu/systemd/init"))
-        .script_file("over/usr/local/bin/checks", &text("tests/qemu/systemd/checks"))
+        .script("init", &script("tests/qemu/systemd/init"))
+        .script("over/usr/local/bin/checks", &script("tests/qemu/systemd/checks"))
         .file(&format!("{units}/outrigger.service"), &text("systemd/outrigger.service"))
         .file(&format!("{units}/outrigger.slice"), &text("systemd/outrigger.slice"))
         // Shorter, so that the test is.
@@ -66,10 +69,7 @@ pub(crate) fn the_service_keeps_its_promises() {
             &format!("{units}/outrigger.service.d/test.conf"),
             "[Service]\nWatchdogSec=4s\nRestartSec=500ms\n",
         )
-        .file(
-            &format!("{units}/multi-user.target.d/checks.conf"),
-            "[Unit]\nWants=checks.service\n",
-        )
+        .file(&format!("{units}/multi-user.target.d/checks.conf"), "[Unit]\nWants=checks.service\n")
         .file(
             &format!("{units}/checks.service"),
             "[Unit]\nAfter=multi-user.target\n[Service]\nExecStart=/usr/local/bin/checks\n",
@@ -79,7 +79,7 @@ pub(crate) fn the_service_keeps_its_promises() {
         .file("over/etc/outrigger/pods/later.toml", &later)
         .file("over/etc/outrigger/pods/other.toml", &other)
         .file("over/etc/outrigger/pods/hungry.toml", hungry)
-        .read_only_disk(&root.join("target/qemu/systemd/root.squashfs"))
+        .arguments(&["-drive", &drive, "-device", "virtio-blk-pci,drive=root"])
         .append("systemd.show_status=false")
         .memory(MEMORY_MIB)
         .deadline(DEADLINE);
@@ -87,8 +87,11 @@ pub(crate) fn the_service_keeps_its_promises() {
     machine.wait_for("checks done");
     let shown = machine.text();
     let passed = shown.lines().filter(|line| line.starts_with("ok ")).count();
-    let failed: Vec<&str> =
-        shown.lines().skip_while(|line| !line.starts_with("not ok ")).filter(|line| !line.is_empty()).collect();
+    let failed: Vec<&str> = shown
+        .lines()
+        .skip_while(|line| !line.starts_with("not ok "))
+        .filter(|line| !line.is_empty())
+        .collect();
     assert!(!shown.contains("not ok "), "checks failed:\n{}", failed.join("\n"));
     assert!(passed >= CHECKS_MIN, "only {passed} checks were made");
     machine.wait_for_power_off();
