@@ -33,6 +33,7 @@ mod host {
     mod remains;
     mod run;
     mod runtime_faults;
+    mod service;
     mod stop;
     mod wrapper;
 }
