@@ -91,7 +91,7 @@ fn machine() -> Machine {
             rootfs = "ROOTFS"
             command = ["/demo/app"]
             mounts = [{ volume = "data", path = "/data" }]
-            startup-probe = { exec = { command = ["/bin/test", "-e", "/data/up"] }, period = "100ms", timeout = "10s", failure-threshold = 10000 }
+            startup-probe = { exec = { command = ["/bin/stat", "/data/up"] }, period = "100ms", timeout = "10s", failure-threshold = 10000 }
             [[containers]]
             name = "app"
             rootfs = "ROOTFS"
