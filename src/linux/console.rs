@@ -61,7 +61,7 @@ impl Console {
             own,
             kmsg,
             // What is on the other end of a serial line nobody knows: no colours.
-            style: Style { terminal: is_terminal, colour: false },
+            style: Style { terminal: is_terminal, colour: false, journal: false },
             column: Column::new(Names::new(core::iter::empty()), Source::Supervisor),
             lost: 0,
             cut: false,
