@@ -28,6 +28,21 @@ pub enum Command {
     Check(Files),
     /// Be the log writer. Not for users.
     LogWriter,
+    /// Mount one file system: what a PID 1 does in a child, as it may block. Not for users.
+    Mount {
+        /// The device.
+        source: String,
+        /// Where to.
+        path: String,
+        /// The file system's type.
+        kind: String,
+        /// Options with commas between.
+        options: String,
+    },
+    /// Load a kernel module, with what it needs. Likewise.
+    LoadModule(String),
+    /// Unmount everything. Likewise.
+    UnmountAll,
     /// Print this text.
     Print(&'static str),
 }
@@ -39,7 +54,7 @@ pub struct Files {
     pub config: Option<PathBuf>,
     /// The runtime, if one was named here; it goes before the machine file's.
     pub runtime: Option<String>,
-    /// Pod files and directories of such; at least one.
+    /// Pod files and directories of such; none: those of the machine file.
     pub paths: Vec<PathBuf>,
 }
 
@@ -60,9 +75,25 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             None => Ok(Command::LogWriter),
             Some(other) => Err(wrong(other.unexpected())),
         },
+        Some("mount") => {
+            let [source, path, kind, options] = parse_words(parser)?;
+            Ok(Command::Mount { source, path, kind, options })
+        }
+        Some("load-module") => parse_words(parser).map(|[entry]| Command::LoadModule(entry)),
+        Some("unmount-all") => parse_words(parser).map(|[]| Command::UnmountAll),
         Some("help") => help_of(parser.value().ok().as_ref().and_then(|name| name.to_str())),
         _ => Err(format!("unknown command `{}`; there are `run` and `check`", command.to_string_lossy())),
     }
+}
+
+/// Exactly as many words as are wanted, for what outrigger runs itself as.
+fn parse_words<const COUNT: usize>(mut parser: lexopt::Parser) -> Result<[String; COUNT], String> {
+    let wrong = |error: lexopt::Error| error.to_string();
+    // Whatever they begin with: they are no options of ours.
+    let words = parser.raw_args().map_err(wrong)?.map(OsString::into_string);
+    let words: Result<Vec<String>, OsString> = words.collect();
+    let words = words.map_err(|_| "an argument is not UTF-8".to_owned())?;
+    words.try_into().map_err(|words: Vec<String>| format!("{} arguments instead of {COUNT}", words.len()))
 }
 
 fn help_of(command: Option<&str>) -> Result<Command, String> {
@@ -98,9 +129,6 @@ fn parse_files(
             }
         }
     }
-    if files.paths.is_empty() {
-        return Err("no pod file or directory is named".to_owned());
-    }
     Ok(command(files))
 }
 
@@ -111,16 +139,19 @@ pub const VERSION: &str = concat!("outrigger ", env!("CARGO_PKG_VERSION"), "\n")
 pub const HELP: &str = "\
 Runs pods of OCI containers on one device, with the pod lifecycle of Kubernetes.
 
-Usage: outrigger COMMAND [OPTION…] PATH…
+Usage: outrigger COMMAND [OPTION…] [PATH…]
 
 Commands:
-  run PATH…      run pods in the foreground until all have ended
-  check PATH…    say what is wrong with configuration files, or print the plan
+  run [PATH…]    run pods in the foreground until all have ended
+  check [PATH…]  say what is wrong with configuration files, or print the plan
 
   -h, --help     print help, also after a command
   -V, --version  print the version
 
-PATH is a pod file (TOML), or a directory of such files.
+PATH is a pod file (TOML), or a directory of such files; without any, those that the machine
+file names, /etc/outrigger/pods unless it says otherwise.
+
+As the first process of a machine (PID 1) it boots that machine, whatever its arguments.
 
 Exit status:
   0  all is well: pods succeeded or were stopped in order, files are right
@@ -135,9 +166,10 @@ Exit status:
 pub const RUN_HELP: &str = "\
 Runs pods in the foreground until all have ended.
 
-Usage: outrigger run [OPTION…] PATH…
+Usage: outrigger run [OPTION…] [PATH…]
 
-  PATH…               pod files (TOML), or directories of such files
+  PATH…               pod files (TOML), or directories of such files; without any, those
+                      of the machine file
   -c, --config FILE   the machine file; /etc/outrigger/outrigger.toml if that is there
       --runtime NAME  crun, runc, or the absolute path of one of them; goes before the
                       environment's OUTRIGGER_RUNTIME, and that before the machine file
@@ -148,7 +180,8 @@ the time (UTC) and the container's name; lines of outrigger itself go to standar
 Colours are used on a terminal, unless NO_COLOR is set and not empty or TERM is `dumb`.
 
 SIGTERM, SIGINT (Ctrl-C), SIGQUIT or SIGHUP stops all pods in order, each within its grace
-period. A second one shortens what is left of it to 2 seconds.
+period. A second one shortens what is left of it to 2 seconds. To a service (NOTIFY_SOCKET is set)
+SIGHUP is a reload: the files are read again, and it is said what the next start would change.
 
 Exit status:
   0  all pods succeeded, or were stopped in order by a signal
@@ -164,9 +197,10 @@ pub const CHECK_HELP: &str = "\
 Says what is wrong with configuration files, all mistakes at once; or, if nothing is, prints
 the plan: start order, who waits for whom, stop order, effective resources.
 
-Usage: outrigger check [OPTION…] PATH…
+Usage: outrigger check [OPTION…] [PATH…]
 
-  PATH…               pod files (TOML), or directories of such files
+  PATH…               pod files (TOML), or directories of such files; without any, those
+                      of the machine file
   -c, --config FILE   the machine file; /etc/outrigger/outrigger.toml if that is there
       --runtime NAME  as for `run`; not looked for
   -h, --help          print this text
@@ -184,7 +218,7 @@ Exit status:
 mod tests {
     use super::*;
 
-    fn parse_words(words: &[&str]) -> Result<Command, String> {
+    fn parse_line(words: &[&str]) -> Result<Command, String> {
         parse(words.iter().map(OsString::from))
     }
 
@@ -196,26 +230,38 @@ mod tests {
             paths: vec!["a.toml".into(), "pods".into()],
         };
         let words = ["run", "a.toml", "--config", "m.toml", "--runtime=runc", "pods"];
-        assert_eq!(parse_words(&words), Ok(Command::Run(files.clone())));
+        assert_eq!(parse_line(&words), Ok(Command::Run(files.clone())));
         let words = ["check", "-c", "m.toml", "--runtime", "runc", "a.toml", "pods"];
-        assert_eq!(parse_words(&words), Ok(Command::Check(files)));
-        assert_eq!(parse_words(&["run", "--help", "x"]), Ok(Command::Print(RUN_HELP)));
-        assert_eq!(parse_words(&["help", "check"]), Ok(Command::Print(CHECK_HELP)));
-        assert_eq!(parse_words(&["--version"]), Ok(Command::Print(VERSION)));
-        assert_eq!(parse_words(&[]), Ok(Command::Print(HELP)));
+        assert_eq!(parse_line(&words), Ok(Command::Check(files)));
+        assert_eq!(parse_line(&["run", "--help", "x"]), Ok(Command::Print(RUN_HELP)));
+        assert_eq!(parse_line(&["help", "check"]), Ok(Command::Print(CHECK_HELP)));
+        let mount = |options: &str| Command::Mount {
+            source: "-s".to_owned(),
+            path: "/p".to_owned(),
+            kind: "ext4".to_owned(),
+            options: options.to_owned(),
+        };
+        assert_eq!(parse_line(&["mount", "-s", "/p", "ext4", ""]), Ok(mount("")));
+        assert_eq!(parse_line(&["mount", "-s", "/p", "ext4", "ro"]), Ok(mount("ro")));
+        let module = Command::LoadModule("loop max_loop=4".to_owned());
+        assert_eq!(parse_line(&["load-module", "loop max_loop=4"]), Ok(module));
+        assert_eq!(parse_line(&["unmount-all"]), Ok(Command::UnmountAll));
+        assert_eq!(parse_line(&["--version"]), Ok(Command::Print(VERSION)));
+        assert_eq!(parse_line(&[]), Ok(Command::Print(HELP)));
     }
 
     #[test]
     fn wrong_command_lines_say_what_is_wrong() {
         for (words, error) in [
             (&["start"][..], "unknown command `start`; there are `run` and `check`"),
-            (&["run"], "no pod file or directory is named"),
             (&["run", "--colour"], "invalid option '--colour'"),
             (&["run", "--config"], "missing argument for option '--config'"),
             (&["--quiet"], "invalid option '--quiet'"),
+            (&["mount", "/dev/sda1"], "1 arguments instead of 4"),
+            (&["unmount-all", "now"], "1 arguments instead of 0"),
             (&["log-writer", "now"], "unexpected argument \"now\""),
         ] {
-            assert_eq!(parse_words(words), Err(error.to_owned()), "{words:?}");
+            assert_eq!(parse_line(words), Err(error.to_owned()), "{words:?}");
         }
     }
 }

@@ -18,8 +18,10 @@
 //! | [`cli`] | pure | arguments, help, exit statuses |
 //! | [`linux`] | effects | every system call |
 //! | [`run`] | | the loop |
+//! | [`boot`] | | the first process of a machine, around the loop |
 //! | [`service`] | | between the service manager and the loop |
 
+pub mod boot;
 pub mod cli;
 pub mod config;
 pub mod limits;

@@ -5,7 +5,7 @@ use core::fmt::Write as _;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use crate::config::plan::{Check, Container, Plan, Pod, Probe, Resources, RestartPolicy, Role};
+use crate::config::plan::{Check, Container, Image, Plan, Pod, Probe, Resources, RestartPolicy, Role};
 use crate::config::{write_cpu, write_duration, write_memory};
 use crate::limits::GRACE_MIN;
 
@@ -57,22 +57,23 @@ fn start_stages<'p>(pod: &Pod, containers: &'p [Container]) -> Vec<Stage<'p>> {
     let mut mains: Stage<'p> = Vec::new();
     for container in containers {
         let name = container.name.as_str();
+        let part = describe_part(container);
         match container.role {
             Role::Init => {
                 let failed = match pod.restart_policy {
                     RestartPolicy::Always | RestartPolicy::OnFailure => "started again until then",
                     RestartPolicy::Never => "else the pod has failed",
                 };
-                stages.push(vec![(name, format!("init container, must end with exit code 0, {failed}"))]);
+                stages.push(vec![(name, format!("{part}, must end with exit code 0, {failed}"))]);
             }
             Role::Sidecar => {
                 let wait = match &container.probes.startup {
                     None => "next waits until it runs".to_owned(),
                     Some(probe) => format!("next waits for its startup probe: {}", describe_startup(probe)),
                 };
-                stages.push(vec![(name, format!("sidecar, {wait}"))]);
+                stages.push(vec![(name, format!("{part}, {wait}"))]);
             }
-            Role::Main => mains.push((name, "main container".to_owned())),
+            Role::Main => mains.push((name, part)),
         }
     }
     if mains.len() > 1 {
@@ -82,6 +83,19 @@ fn start_stages<'p>(pod: &Pod, containers: &'p [Container]) -> Vec<Stage<'p>> {
     }
     stages.push(mains);
     stages
+}
+
+/// Its part in the lifecycle, and whether it is what its name says: in a container.
+fn describe_part(container: &Container) -> String {
+    let part = match container.role {
+        Role::Init => "init container",
+        Role::Sidecar => "sidecar",
+        Role::Main => "main container",
+    };
+    match container.image {
+        Image::HostProcess(_) => format!("{part} (host process)"),
+        Image::Bundle(_) | Image::Rootfs(_) => part.to_owned(),
+    }
 }
 
 fn stop_stages(containers: &[Container]) -> Vec<Stage<'_>> {

@@ -10,13 +10,19 @@ use crate::linux::signals::Signals;
 use crate::linux::{Host, output, sources};
 use crate::service::Service;
 use crate::supervisor::action::Action;
+use crate::supervisor::event::Goal;
 use crate::supervisor::report::Report;
 use crate::supervisor::{Outcome, Supervisor};
+use crate::time::Instant;
 
 /// Reads and checks configuration files. In the error: all that is wrong, ready to be printed.
 pub fn load(files: &Files) -> Result<Plan, String> {
     let machine = sources::read_machine(files.config.as_deref());
-    let pods = sources::read_pods(&files.paths);
+    let paths = match &machine {
+        Ok(source) if files.paths.is_empty() => config::load_machine(source.as_ref()).0.pods,
+        Ok(_) | Err(_) => files.paths.clone(),
+    };
+    let pods = sources::read_pods(&paths);
     let (machine, pods) = match (machine, pods) {
         (Ok(machine), Ok(pods)) => (machine, pods),
         (machine, pods) => {
@@ -56,8 +62,9 @@ pub fn run(files: &Files) -> u8 {
     };
     let mut supervisor = Supervisor::new(plan);
     let mut service = manager.map(|manager| Service::new(manager, files));
-    let outcome = turn_until_ended(&mut supervisor, &mut host, service.as_mut());
-    let left = host.close();
+    let place = service.as_mut().map_or(Place::Foreground, Place::Service);
+    let outcome = turn(&mut supervisor, &mut host, place);
+    let (left, _) = host.close();
     for what in &left {
         output::write_at_end(&format!("outrigger: error: {what}; it is left behind\n"));
     }
@@ -69,16 +76,26 @@ pub fn run(files: &Files) -> u8 {
     }
 }
 
+/// Where the loop runs, and who else it serves.
+#[derive(Debug)]
+pub enum Place<'a> {
+    /// In the foreground: until all pods have ended.
+    Foreground,
+    /// Below a service manager: until all pods have ended.
+    Service(&'a mut Service),
+    /// In the first process of a machine: until that is to go down.
+    FirstProcess {
+        /// When to panic on purpose: see `config/kernel_command_line.rs`.
+        panic_at: Option<Instant>,
+    },
+}
+
 /// The loop. From here on nothing may end the process, and nothing but `wait` waits.
-fn turn_until_ended(
-    supervisor: &mut Supervisor,
-    host: &mut Host,
-    mut service: Option<&mut Service>,
-) -> Outcome {
+pub fn turn(supervisor: &mut Supervisor, host: &mut Host, mut place: Place<'_>) -> Outcome {
     // The first turn does not wait, but takes the signals that came before.
     let mut deadline = Some(host.now());
     loop {
-        host.wait(deadline);
+        host.wait(deadline, supervisor.are_essential_pods_well());
         // Events before deadlines: a container that has exited in this very wake-up must not be
         // killed for being late.
         let now = host.now();
@@ -95,21 +112,38 @@ fn turn_until_ended(
                 break;
             }
         }
-        if let Some(service) = service.as_deref_mut() {
-            if host.take_reload_request() {
-                service.reload(supervisor, host, now);
+        let mut also = None;
+        match &mut place {
+            Place::Foreground => {}
+            Place::Service(service) => {
+                if host.take_reload_request() {
+                    service.reload(supervisor, host, now);
+                }
+                service.tell(supervisor, host, now);
+                also = service.next_deadline();
             }
-            service.tell(supervisor, host, now);
+            Place::FirstProcess { panic_at } => {
+                if panic_at.is_some_and(|at| at <= now) {
+                    panic_on_purpose();
+                }
+                also = *panic_at;
+            }
         }
-        if let Some(outcome) = supervisor.exit() {
-            return outcome;
+        match (supervisor.exit(), &place) {
+            // A machine is not switched off because its pods are done.
+            (Some(Outcome { goal: Goal::Exit, .. }), Place::FirstProcess { .. }) | (None, _) => {}
+            (Some(outcome), _) => return outcome,
         }
-        let service_deadline = service.as_ref().and_then(|service| service.next_deadline());
-        deadline = supervisor.next_deadline().into_iter().chain(service_deadline).min();
+        deadline = supervisor.next_deadline().into_iter().chain(also).min();
     }
 }
 
-fn perform_all(supervisor: &mut Supervisor, host: &mut Host, now: crate::time::Instant) {
+#[expect(clippy::panic, reason = "the kernel command line asks for it")]
+fn panic_on_purpose() {
+    panic!("outrigger.panic= on the kernel command line asks for this");
+}
+
+fn perform_all(supervisor: &mut Supervisor, host: &mut Host, now: Instant) {
     // Ends: every action is written into the records when it is asked for.
     while let Some(action) = supervisor.next_action(now) {
         match action {

@@ -14,7 +14,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use outrigger::config::plan::{Image, Plan, VolumeSource};
+use outrigger::config::plan::{HostProcess, Image, Plan, User, VolumeSource};
 use outrigger::config::{self, Source};
 use outrigger::limits;
 use outrigger::outline::outline;
@@ -140,10 +140,11 @@ fn reports_cannot_steer_the_terminal() {
 fn examples_are_outlined() {
     let mut wrong = Vec::new();
     let machine = example("outrigger.toml");
-    let cases: [(&str, &[&str]); 4] = [
+    let cases: [(&str, &[&str]); 5] = [
         ("minimal", &["minimal.toml"]),
         ("gateway", &["gateway.toml"]),
         ("limits", &["limits.toml"]),
+        ("host-process", &["host-process.toml"]),
         ("several-pods", &["several/network.toml", "several/web.toml", "several/clock.toml"]),
     ];
     for (name, files) in cases {
@@ -164,10 +165,12 @@ fn the_machine_example_shows_the_defaults() {
     let pods = [example("minimal.toml")];
     let with = config::load(Some(&example("outrigger.toml")), &pods).unwrap();
     let without = config::load(None, &pods).unwrap();
-    // The runtime is the one thing that has no default to be written.
+    // What is there without these two depends on the machine.
     assert_eq!(with.machine.runtime.as_deref(), Some("crun"));
+    assert_eq!(with.machine.cgroup_root.as_deref(), Some("/outrigger"));
     let mut expected = without;
     expected.machine.runtime = with.machine.runtime.clone();
+    expected.machine.cgroup_root = with.machine.cgroup_root.clone();
     assert_eq!(with, expected);
 }
 
@@ -247,6 +250,37 @@ fn variables_are_replaced_in_the_order_of_the_file() {
     assert_eq!(env, ["Z=1", "URL=1-$(A)", "A=1", "PATH=/bin"]);
     let liveness = plan.containers[0].probes.liveness.as_ref().unwrap();
     assert_eq!(format!("{:?}", liveness.check), "Exec { command: [\"/check\", \"1\"] }");
+}
+
+#[test]
+fn a_host_process_has_its_program_and_nothing_of_its_pods_surroundings() {
+    let text = "name = \"base\"\nnetwork = \"none\"\nhostname = \"there\"\n\
+        [[containers]]\nname = \"dhcp\"\nhost-process = true\ncommand = [\"udhcpc\", \"$(I)\"]\n\
+        args = [\"-f\"]\nenv = { I = \"eth0\" }\n\
+        liveness-probe = { exec = { command = [\"check\", \"$(I)\"] } }\n\
+        [[containers]]\nname = \"clock\"\nhost-process = true\ncommand = [\"/sbin/ntpd\"]\n\
+        user = \"7:8\"\nworking-directory = \"/run\"\nenv = { PATH = \"/sbin\" }\n";
+    let plan = load_texts(&[text]).unwrap();
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let owned = |words: &[(&str, &str)]| -> Vec<(String, String)> {
+        words.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let dhcp = HostProcess {
+        args: vec!["udhcpc".to_owned(), "eth0".to_owned(), "-f".to_owned()],
+        env: owned(&[("PATH", path), ("I", "eth0")]),
+        working_directory: "/".to_owned(),
+        user: User { uid: 0, gid: 0 },
+    };
+    let clock = HostProcess {
+        args: vec!["/sbin/ntpd".to_owned()],
+        env: owned(&[("PATH", "/sbin")]),
+        working_directory: "/run".to_owned(),
+        user: User { uid: 7, gid: 8 },
+    };
+    assert_eq!(plan.containers[0].image, Image::HostProcess(Box::new(dhcp)));
+    assert_eq!(plan.containers[1].image, Image::HostProcess(Box::new(clock)));
+    let liveness = plan.containers[0].probes.liveness.as_ref().unwrap();
+    assert_eq!(format!("{:?}", liveness.check), "Exec { command: [\"check\", \"eth0\"] }");
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod host {
     mod crowd;
     mod demo;
     mod demo_stop;
+    mod host_process;
     mod idle;
     mod inside;
     mod leftovers;
@@ -32,6 +33,7 @@ mod host {
     mod remains;
     mod run;
     mod runtime_faults;
+    mod service;
     mod stop;
     mod wrapper;
 }

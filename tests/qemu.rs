@@ -22,6 +22,7 @@ mod qemu {
     mod setup;
     mod shell;
     pub(crate) mod storms;
+    pub(crate) mod systemd;
     mod turn;
 }
 
@@ -53,4 +54,12 @@ on_every_architecture! {
     faults::a_rescue_shell_can_be_asked_for_on_the_kernel_command_line,
     faults::the_failure_of_an_essential_pod_reboots_in_time,
     faults::a_panic_of_the_supervisor_is_survived,
+}
+
+/// Not as PID 1, but under Debian's.
+mod systemd_252 {
+    #[test]
+    fn the_service_keeps_its_promises() {
+        super::qemu::systemd::the_service_keeps_its_promises();
+    }
 }

@@ -24,8 +24,9 @@ const PURE: [&str; 9] = [
 ];
 
 /// Where unsafe code may stand: each file wraps system calls that no library has.
-const SYSTEM_CALL_FILES: [&str; 9] = [
+const SYSTEM_CALL_FILES: [&str; 10] = [
     "src/linux/crash.rs",
+    "src/linux/delegation.rs",
     "src/linux/log_socket.rs",
     "src/linux/network_namespace.rs",
     "src/linux/pidfd.rs",
@@ -131,20 +132,66 @@ fn files_have_one_job() {
     }
 }
 
+/// Machine files among the examples, by their name. All others are pods.
+const MACHINE_FILES: [&str; 3] = ["outrigger.toml", "pid1.toml", "service.toml"];
+
 #[test]
 fn examples_load() {
-    for (path, text) in files("configs", ".toml") {
-        let source = outrigger::config::Source { name: path.clone(), bytes: text.clone().into_bytes() };
-        let minimal = outrigger::config::Source {
-            name: "minimal".to_owned(),
-            bytes: fs::read(root().join("configs/minimal.toml")).unwrap(),
-        };
-        let loaded = match path.as_str() {
-            "configs/outrigger.toml" => outrigger::config::load(Some(&source), &[minimal]),
-            _ => outrigger::config::load(None, &[source]),
-        };
-        if let Err(problems) = loaded {
+    let source = |(path, text): &(String, String)| outrigger::config::Source {
+        name: path.clone(),
+        bytes: text.clone().into_bytes(),
+    };
+    let minimal = files("configs/minimal.toml", "").remove(0);
+    let examples = files("configs", ".toml");
+    let (machines, pods): (Vec<_>, Vec<_>) =
+        examples.iter().partition(|(path, _)| MACHINE_FILES.iter().any(|name| path.ends_with(name)));
+    let mut plans = Vec::new();
+    for machine in machines {
+        plans.push(outrigger::config::load(Some(&source(machine)), &[source(&minimal)]));
+    }
+    // The pods of such a directory name one another.
+    let (together, alone): (Vec<_>, Vec<_>) =
+        pods.into_iter().partition(|(path, _)| path.starts_with("configs/gateway-pods/"));
+    plans.push(outrigger::config::load(None, &together.into_iter().map(source).collect::<Vec<_>>()));
+    plans.extend(alone.into_iter().map(|pod| outrigger::config::load(None, &[source(pod)])));
+    for plan in plans {
+        if let Err(problems) = plan {
             panic!("{problems}");
+        }
+    }
+}
+
+#[test]
+fn image_recipes_agree() {
+    // Each of the two trees must be complete by itself, so these files are there twice.
+    let board = "configs/buildroot/board/outrigger";
+    let layer = "configs/yocto/meta-outrigger";
+    for (one, other) in [
+        ("linux.fragment", "recipes-kernel/linux/files/outrigger.cfg"),
+        ("busybox.fragment", "recipes-core/busybox/files/outrigger.cfg"),
+        (
+            "rootfs_overlay/etc/outrigger/outrigger.toml",
+            "recipes-core/outrigger/outrigger-conf/outrigger.toml",
+        ),
+        (
+            "rootfs_overlay/etc/outrigger/pods/console.toml",
+            "recipes-core/outrigger/outrigger-conf/pods/console.toml",
+        ),
+    ] {
+        let (one, other) = (format!("{board}/{one}"), format!("{layer}/{other}"));
+        assert!(files(&one, "")[0].1 == files(&other, "")[0].1, "{one} and {other} differ");
+    }
+}
+
+#[test]
+fn image_recipes_name_files_that_exist() {
+    for (path, text) in files("configs", ".md") {
+        let directory = root().join(&path).parent().unwrap().to_owned();
+        let links: Vec<_> =
+            text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap_or_default()).collect();
+        assert!(!links.is_empty(), "{path} has no link");
+        for link in links {
+            assert!(directory.join(link).exists(), "{path} names {link}, which is not there");
         }
     }
 }
@@ -152,7 +199,8 @@ fn examples_load() {
 #[test]
 fn texts_name_nothing_outside_the_project() {
     let mut texts: Vec<(String, String)> = Vec::new();
-    for (path, ending) in [("src", ".rs"), ("docs", ".md"), ("configs", ".toml"), ("scripts", "")] {
+    for (path, ending) in [("src", ".rs"), ("docs", ".md"), ("configs", ""), ("scripts", ""), ("systemd", "")]
+    {
         texts.extend(files(path, ending));
     }
     for file in ["README.md", "CHANGELOG.md", "Makefile", "Cargo.toml"] {

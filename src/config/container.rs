@@ -8,7 +8,7 @@ use super::capability::read_capabilities;
 use super::expand::expand;
 use super::nearest::nearest;
 use super::plan::{
-    Check, Container, Device, Image, Mount, Network, PodId, Probe, Probes, Role, Rootfs, User,
+    Check, Container, Device, HostProcess, Image, Mount, Network, PodId, Probe, Probes, Role, Rootfs, User,
 };
 use super::probe::read_probe;
 use super::problem::{ProblemList, quote};
@@ -22,6 +22,7 @@ pub(super) const CONTAINER: TableKind = TableKind {
         "name",
         "rootfs",
         "bundle",
+        "host-process",
         "command",
         "args",
         "env",
@@ -41,20 +42,13 @@ pub(super) const CONTAINER: TableKind = TableKind {
     ],
 };
 
-/// The keys that a bundle's own `config.json` answers.
-const ROOTFS_KEYS: [&str; 11] = [
-    "command",
-    "args",
-    "env",
-    "working-directory",
-    "user",
-    "mounts",
-    "capabilities",
-    "devices",
-    "read-only-rootfs",
-    "hostname",
-    "network",
-];
+/// The keys that say what runs; a bundle's own `config.json` answers them.
+const PROGRAM_KEYS: [&str; 5] = ["command", "args", "env", "working-directory", "user"];
+
+/// The keys that say what surrounds it. A bundle's `config.json` answers them, too, and a host
+/// process is surrounded by the host.
+const SURROUNDING_KEYS: [&str; 6] =
+    ["mounts", "capabilities", "devices", "read-only-rootfs", "hostname", "network"];
 
 pub(super) const MOUNT: TableKind = TableKind { name: "a mount", keys: &["volume", "path", "read-only"] };
 pub(super) const DEVICE: TableKind =
@@ -96,17 +90,23 @@ pub(super) fn read_container(
         .take_required("name", problems, "add name = \"app\"")
         .and_then(|field| Some(Spanned::new(field.at(), field.name(problems)?.to_owned())));
     let role = read_role(table.take("restart-policy"), section, problems);
-    let source = table.take_one_of(&["rootfs", "bundle"], problems);
+    let source = table.take_one_of(&["rootfs", "bundle", "host-process"], problems);
     let mut variables = Variables::default();
     let image = match source {
         Some(bundle) if bundle.key == "bundle" => {
-            for key in ROOTFS_KEYS {
-                if let Some(field) = table.take(key) {
-                    let help = "the bundle's config.json decides it: remove it here, or use `rootfs`";
-                    field.refuse(problems, "is not possible beside `bundle`", "would have no effect", help);
-                }
-            }
+            let help = "the bundle's config.json decides it: remove it here, or use `rootfs`";
+            refuse_beside("bundle", &PROGRAM_KEYS, help, &mut table, problems);
+            refuse_beside("bundle", &SURROUNDING_KEYS, help, &mut table, problems);
             Image::Bundle(PathBuf::from(bundle.host_path(problems).unwrap_or_default()))
+        }
+        Some(field) if field.key == "host-process" => {
+            if field.boolean(problems) == Some(false) {
+                let help = "write host-process = true, or use `rootfs` or `bundle` instead";
+                field.refuse(problems, "can only be true", "says what the container is not", help);
+            }
+            let help = "a host process sees the host as it is: remove it here, or use `rootfs`";
+            refuse_beside("host-process", &SURROUNDING_KEYS, help, &mut table, problems);
+            Image::HostProcess(Box::new(read_host_process(&mut table, &mut variables, problems)))
         }
         rootfs => {
             let path = rootfs.and_then(|field| field.host_path(problems)).unwrap_or_default();
@@ -114,7 +114,8 @@ pub(super) fn read_container(
         }
     };
     let resources = read_resources(table.take("resources"), problems);
-    let mut probe = |key| read_container_probe(table.take(key), role, &mut variables, problems);
+    let on_host = matches!(image, Image::HostProcess(_));
+    let mut probe = |key| read_container_probe(table.take(key), role, on_host, &mut variables, problems);
     let probes = Probes {
         startup: probe("startup-probe"),
         liveness: probe("liveness-probe"),
@@ -158,6 +159,79 @@ fn read_role(field: Option<Field<'_>>, section: Section, problems: &mut ProblemL
     }
 }
 
+fn refuse_beside(
+    source: &str,
+    keys: &[&'static str],
+    help: &str,
+    table: &mut Table<'_>,
+    problems: &mut ProblemList<'_>,
+) {
+    for key in keys {
+        if let Some(field) = table.take(key) {
+            let says = format!("is not possible beside `{source}`");
+            field.refuse(problems, &says, "would have no effect", help);
+        }
+    }
+}
+
+fn read_host_process(
+    table: &mut Table<'_>,
+    variables: &mut Variables,
+    problems: &mut ProblemList<'_>,
+) -> HostProcess {
+    const COMMAND_HELP: &str = "add command = [\"/sbin/udhcpc\", \"-f\"], the program of the host";
+    let Program { args, working_directory, user } =
+        read_program(COMMAND_HELP, true, table, variables, problems);
+    HostProcess { args, env: variables.with_path(), working_directory, user }
+}
+
+/// What runs, beside its environment.
+struct Program {
+    args: Vec<String>,
+    working_directory: String,
+    user: User,
+}
+
+fn read_program(
+    command_help: &str,
+    on_host: bool,
+    table: &mut Table<'_>,
+    variables: &mut Variables,
+    problems: &mut ProblemList<'_>,
+) -> Program {
+    if let Some(field) = table.take("env") {
+        variables.read(field, problems);
+    }
+    let mut args = Vec::new();
+    if let Some(field) = table.take_required("command", problems, command_help) {
+        let command = field.command(problems);
+        args.extend(variables.expand_words(&field, command, problems));
+        if on_host {
+            check_host_program(&args, &field, problems);
+        }
+    }
+    if let Some(field) = table.take("args") {
+        let words = field.words(problems);
+        args.extend(variables.expand_words(&field, words, problems));
+    }
+    let working_directory = table.take("working-directory").and_then(|field| field.container_path(problems));
+    let user = table.take("user").and_then(|field| read_user(field, problems));
+    Program {
+        args,
+        working_directory: working_directory.unwrap_or_else(|| "/".to_owned()),
+        user: user.unwrap_or_default(),
+    }
+}
+
+/// Which file a path from the working directory is would depend on who asks.
+fn check_host_program(command: &[String], field: &Field<'_>, problems: &mut ProblemList<'_>) {
+    if command.first().is_some_and(|program| program.contains('/') && !program.starts_with('/')) {
+        let help = "write the whole path, \"/sbin/udhcpc\", or the name alone, \"udhcpc\", to have it looked \
+                    up in the PATH of `env`";
+        field.refuse(problems, "names a program by a relative path", "not from the root", help);
+    }
+}
+
 fn read_rootfs(
     path: &str,
     table: &mut Table<'_>,
@@ -166,20 +240,8 @@ fn read_rootfs(
     problems: &mut ProblemList<'_>,
 ) -> Rootfs {
     const COMMAND_HELP: &str = "add command = [\"/bin/app\"]: a root file system does not say what to run";
-    if let Some(field) = table.take("env") {
-        variables.read(field, problems);
-    }
-    let mut args = Vec::new();
-    if let Some(field) = table.take_required("command", problems, COMMAND_HELP) {
-        let command = field.command(problems);
-        args.extend(variables.expand_words(&field, command, problems));
-    }
-    if let Some(field) = table.take("args") {
-        let words = field.words(problems);
-        args.extend(variables.expand_words(&field, words, problems));
-    }
-    let working_directory = table.take("working-directory").and_then(|field| field.container_path(problems));
-    let user = table.take("user").and_then(|field| read_user(field, problems));
+    let Program { args, working_directory, user } =
+        read_program(COMMAND_HELP, false, table, variables, problems);
     let mounts = read_mounts(table.take("mounts"), surroundings, problems);
     let capabilities = read_capabilities(table.take("capabilities"), problems);
     let devices = read_devices(table.take("devices"), problems);
@@ -191,8 +253,8 @@ fn read_rootfs(
         read_only: read_only.unwrap_or(true),
         args,
         env: variables.with_path(),
-        working_directory: working_directory.unwrap_or_else(|| "/".to_owned()),
-        user: user.unwrap_or_default(),
+        working_directory,
+        user,
         mounts,
         capabilities,
         devices,
@@ -281,8 +343,7 @@ fn printable_name(name: &str) -> &str {
 }
 
 fn read_user(field: Field<'_>, problems: &mut ProblemList<'_>) -> Option<User> {
-    const HELP: &str =
-        "write numbers: 1000 or \"1000:1000\"; names would need the container's own /etc/passwd";
+    const HELP: &str = "write numbers: 1000 or \"1000:1000\"; names are not looked up";
     // The last number means "no change" to setuid(2).
     const ID_MAX: u32 = u32::MAX - 1;
     if field.value.get_ref().is_integer() {
@@ -426,6 +487,7 @@ fn read_permissions(field: Field<'_>, problems: &mut ProblemList<'_>) -> Option<
 fn read_container_probe(
     field: Option<Field<'_>>,
     role: Role,
+    on_host: bool,
     variables: &mut Variables,
     problems: &mut ProblemList<'_>,
 ) -> Option<Probe> {
@@ -441,6 +503,9 @@ fn read_container_probe(
     if let Check::Exec { command } = &mut probe.check {
         let words = core::mem::take(command);
         *command = variables.expand_words(&field, words, problems);
+        if on_host {
+            check_host_program(command, &field, problems);
+        }
     }
     Some(probe)
 }

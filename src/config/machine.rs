@@ -55,7 +55,7 @@ impl Default for MachineFile {
             machine: Machine {
                 runtime: None,
                 runtime_timeout: Duration::from_secs(30),
-                cgroup_root: "/outrigger".to_owned(),
+                cgroup_root: None,
                 cgroups: CgroupPolicy::Required,
                 state_directory: PathBuf::from("/run/outrigger"),
                 log_destination: LogDestination::Terminal,
@@ -82,9 +82,7 @@ pub(super) fn read_machine(mut table: Table<'_>, problems: &mut ProblemList<'_>)
     {
         machine.runtime_timeout = timeout;
     }
-    if let Some(root) = table.take("cgroup-root").and_then(|field| read_cgroup_root(field, problems)) {
-        machine.cgroup_root = root;
-    }
+    machine.cgroup_root = table.take("cgroup-root").and_then(|field| read_cgroup_root(field, problems));
     let policies = [("required", CgroupPolicy::Required), ("best-effort", CgroupPolicy::BestEffort)];
     if let Some(policy) = table.take("cgroups").and_then(|field| field.choice(&policies, problems)) {
         machine.cgroups = policy;

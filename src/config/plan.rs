@@ -52,7 +52,8 @@ pub struct Machine {
     /// How long one call of the runtime may take.
     pub runtime_timeout: Duration,
     /// Our cgroup in every hierarchy, absolute from the hierarchy's root, without a closing slash.
-    pub cgroup_root: String,
+    /// `None`: the one that a service manager has delegated to us, else `/outrigger`.
+    pub cgroup_root: Option<String>,
     /// What to do about limits that this host's cgroups cannot enforce.
     pub cgroups: CgroupPolicy,
     /// Where everything lives that a running pod needs and a reboot may forget.
@@ -277,6 +278,9 @@ pub enum Image {
     Bundle(PathBuf),
     /// A root file system; `config.json` is generated from the rest.
     Rootfs(Box<Rootfs>),
+    /// A program of the host, run as it is: no runtime, no namespaces, the host's root file system
+    /// and network.
+    HostProcess(Box<HostProcess>),
 }
 
 /// A container described in the pod file.
@@ -304,6 +308,20 @@ pub struct Rootfs {
     pub hostname: String,
     /// Which network it sees.
     pub network: Network,
+}
+
+/// A program of the host in a cgroup of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostProcess {
+    /// The command and its arguments, `$(NAME)` already replaced; never empty. The first is an
+    /// absolute path, or a name to be looked up in the `PATH` of `env`.
+    pub args: Vec<String>,
+    /// The whole environment in the order of the file; has `PATH` unless the file sets it.
+    pub env: Vec<(String, String)>,
+    /// Absolute path on the host.
+    pub working_directory: String,
+    /// Who the command runs as, without supplementary groups.
+    pub user: User,
 }
 
 /// User and groups, as numbers: names would need the container's own files.

@@ -1,15 +1,18 @@
-//! One short-lived process with what it says kept: a call of the OCI runtime.
+//! One short-lived process with what it says kept: a call of the OCI runtime, or the command of a
+//! host process' exec probe.
 
 use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe2};
 
 use super::cgroup::Entrance;
 use super::spawn::{self, Spawned, Spawner};
+use crate::config::plan::User;
 use crate::limits::CALL_OUTPUT_BYTES_MAX;
 use crate::supervisor::record::ExitStatus;
 
@@ -43,6 +46,72 @@ impl From<Spawned> for Process {
     }
 }
 
+/// What is to be run: a runtime, or a program of the host.
+#[derive(Debug)]
+pub struct Program {
+    /// Where it is; PATH is not searched.
+    pub path: CString,
+    /// Its arguments, its own name first.
+    pub args: Vec<CString>,
+    /// Its environment, `NAME=value`.
+    pub env: Vec<CString>,
+    /// Who it becomes. `None`: it stays who we are.
+    pub user: Option<User>,
+    /// Where it starts. `None`: where we are.
+    pub working_directory: Option<CString>,
+    /// See [`spawn::Command::unified_view`].
+    pub unified_view: bool,
+}
+
+impl Program {
+    /// A call of the runtime: `words`, its absolute path first.
+    pub fn of_runtime(words: &[String], unified_view: bool) -> Result<Program, String> {
+        let name = words.first().map_or("", String::as_str);
+        let args = c_strings(words).ok_or_else(|| cannot_run(name, "an argument has a NUL byte"))?;
+        let path = args.first().cloned().ok_or_else(|| cannot_run(name, "no program is named"))?;
+        let env = vec![ENVIRONMENT.to_owned()];
+        Ok(Program { path, args, env, user: None, working_directory: None, unified_view })
+    }
+
+    /// Makes the process. Its standard input has nothing to say.
+    pub fn spawn(
+        self,
+        [stdout, stderr]: [BorrowedFd<'_>; 2],
+        exec_error: BorrowedFd<'_>,
+        entrance: Option<&Entrance>,
+        spawner: &mut Spawner,
+    ) -> nix::Result<Spawned> {
+        // Not `/dev/null`: crun would give the host's node to the container's user. Not one pipe
+        // for all: containers could write into it.
+        let (stdin, _) = pipe2(OFlag::O_CLOEXEC)?;
+        let further_procs = entrance.map(Entrance::further_procs).unwrap_or_default();
+        let command = spawn::Command {
+            program: self.path,
+            args: self.args,
+            env: self.env,
+            stdio: [stdin.as_fd(), stdout, stderr],
+            exec_error,
+            user: self.user,
+            working_directory: self.working_directory,
+            cgroup: entrance.and_then(Entrance::cgroup),
+            further_procs: &further_procs,
+            unified_view: self.unified_view,
+            terminal: false,
+        };
+        spawn::spawn(&command, spawner)
+    }
+}
+
+/// Words as the system takes them; `None` if one of them has a NUL byte.
+pub fn c_strings(words: &[String]) -> Option<Vec<CString>> {
+    words.iter().map(|word| CString::new(word.as_str()).ok()).collect()
+}
+
+/// Why no process could be made of a program.
+pub fn cannot_run(program: &str, reason: &str) -> String {
+    format!("cannot run `{program}`: {reason}")
+}
+
 /// What the process gets as its standard output and error.
 pub enum Voice<'a> {
     /// Both are kept by us.
@@ -61,41 +130,23 @@ pub struct Call {
 }
 
 impl Call {
-    /// Starts `words` (the program's absolute path first) in the cgroup behind `entrance`.
+    /// Starts `program` in the cgroup behind `entrance`.
     ///
     /// In the error: the system's reason why no process could be made.
     pub fn start(
-        words: &[String],
+        program: Program,
         voice: Voice<'_>,
         entrance: Option<&Entrance>,
-        unified_view: bool,
         spawner: &mut Spawner,
     ) -> Result<Call, String> {
-        let failed =
-            |reason: String| format!("cannot run `{}`: {reason}", words.first().map_or("", String::as_str));
-        let args: Result<Vec<CString>, _> = words.iter().map(|word| CString::new(word.as_str())).collect();
-        let args = args.map_err(|_| failed("an argument has a NUL byte".to_owned()))?;
-        let program = args.first().cloned().ok_or_else(|| failed("no program is named".to_owned()))?;
-        let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.desc().to_owned()))?;
-        // Standard input that has nothing to say. Not `/dev/null`: crun would give the host's node
-        // to the container's user. Not one pipe for all: containers could write into it.
-        let (stdin, _) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.desc().to_owned()))?;
-        let further_procs = entrance.map(Entrance::further_procs).unwrap_or_default();
+        let path = program.path.clone();
+        let failed = |errno: Errno| cannot_run(&path.to_string_lossy(), errno.desc());
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         let [stdout, stderr] = match voice {
             Voice::Kept => [write.as_fd(), write.as_fd()],
             Voice::Container(streams) => streams,
         };
-        let command = spawn::Command {
-            program,
-            args,
-            env: vec![ENVIRONMENT.to_owned()],
-            stdio: [stdin.as_fd(), stdout, stderr],
-            exec_error: write.as_fd(),
-            cgroup: entrance.and_then(Entrance::cgroup),
-            further_procs: &further_procs,
-            unified_view,
-        };
-        let spawned = spawn::spawn(&command, spawner).map_err(|errno| failed(errno.desc().to_owned()))?;
+        let spawned = program.spawn([stdout, stderr], write.as_fd(), entrance, spawner).map_err(failed)?;
         // Only our end: the program's blocks when it says more than we take, as pipes do.
         let nonblocking = nix::fcntl::fcntl(&read, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
         let output = nonblocking.is_ok().then(|| read.into());

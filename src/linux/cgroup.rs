@@ -5,8 +5,14 @@
 //! <root>/<pod>/                         the pod's limits
 //! <root>/<pod>/<container>/             the container's limits; killed as a whole
 //! <root>/<pod>/<container>/runtime/     the runtime's calls and exec probes
-//! <root>/<pod>/<container>/payload/     the container
+//! <root>/<pod>/<container>/payload/     the container, or the host process
 //! ```
+//!
+//! The root is a cgroup of our own, made at the start and removed at the end; or *given*: the one
+//! that a service manager has started us in. In that we may do as we like, and nowhere else: in a
+//! hierarchy that systemd manages, each cgroup has one writer. A cgroup with processes cannot hand
+//! controllers down to its children (cgroups(7), "no internal processes"), so we leave the root
+//! for `supervisor/` first, and the manager removes both when we have ended.
 //!
 //! Three kinds of hosts. *Unified* (v2 alone): everything is in that tree. *Hybrid* (v2 beside
 //! v1): the unified tree holds the processes, since only it can kill a cgroup at once and tell
@@ -32,6 +38,7 @@ use nix::unistd::Pid;
 
 use super::cgroup_layout::{Layout, own_unified_path};
 use super::cgroup_limits::Controller;
+use super::delegation::is_delegated;
 use super::spawn;
 use crate::config::plan::Resources;
 
@@ -40,6 +47,10 @@ const LEFTOVERS_WAIT_MS: u16 = 5000;
 
 /// How often the processes of a cgroup are looked for that must be killed one by one.
 const KILL_ROUNDS: usize = 16;
+
+/// Our root where none is configured and none is given. Top of the hierarchy: it may have
+/// processes beside children.
+const ROOT: &str = "outrigger";
 
 /// Where we are ourselves, below our root. No pod may have this name (`config/check.rs`).
 pub const SUPERVISOR: &str = "supervisor";
@@ -50,6 +61,8 @@ pub struct Tree {
     layout: Layout,
     /// Our root in every hierarchy, without the leading slash.
     root: PathBuf,
+    /// Whether the root was there before us, with us in it.
+    given: bool,
     /// Where each controller's files are, if it can be used.
     homes: [(Controller, Option<Home>); 3],
     /// Where we were before, to go back to in the end.
@@ -90,8 +103,9 @@ impl Entrance {
 
 impl Tree {
     /// Finds the hierarchies, removes what an earlier supervisor left in them, makes our root and
-    /// moves this process into it. In the error: the path and the system's reason.
-    pub fn open(root: &str) -> Result<Tree, String> {
+    /// moves this process into it. Without `root`: the cgroup that this process is in if a service
+    /// manager has delegated it, else `/outrigger`. In the error: the path and the system's reason.
+    pub fn open(root: Option<&str>) -> Result<Tree, String> {
         let mountinfo = read_text(Path::new("/proc/self/mountinfo"))?;
         let layout = Layout::parse(&mountinfo);
         if layout.unified.is_none() && layout.legacy.is_empty() {
@@ -99,16 +113,24 @@ impl Tree {
         }
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
             .map_err(|errno| describe("watch", Path::new("cgroups"), errno))?;
-        let root = PathBuf::from(root.trim_start_matches('/'));
+        let own = own_path()?;
+        let root = match root {
+            Some(root) => PathBuf::from(root.trim_start_matches('/')),
+            None => delegated_root(&layout, &own).unwrap_or_else(|| PathBuf::from(ROOT)),
+        };
+        let given = own.starts_with(&root);
         let homes = Controller::ALL.map(|controller| (controller, None));
-        let mut tree = Tree { layout, root, homes, former: None, inotify, watches: Vec::new(), lock: None };
+        let mut tree =
+            Tree { layout, root, given, homes, former: None, inotify, watches: Vec::new(), lock: None };
         tree.lock = Some(tree.lock_root()?);
         if let Err(error) = tree.remove_leftovers() {
             // What is not ours is left alone; a root that was made for its lock alone is not.
-            let _ = tree.mounts().next().map(|mount| fs::remove_dir(mount.join(&tree.root)));
+            if !given {
+                let _ = tree.mounts().next().map(|mount| fs::remove_dir(mount.join(&tree.root)));
+            }
             return Err(error);
         }
-        match tree.make_root().and_then(|()| tree.move_in()) {
+        match tree.make_root(&own) {
             Ok(()) => Ok(tree),
             Err(error) => {
                 // What was made of it; the first error is the one that matters.
@@ -118,7 +140,8 @@ impl Tree {
         }
     }
 
-    /// Moves this process back and removes the root. What cannot be removed is named.
+    /// Moves this process back and removes the root; of a given one, all but the place where this
+    /// process is. What cannot be removed is named.
     pub fn close(&mut self) -> Result<(), String> {
         let mut result = Ok(());
         if let (Some(unified), Some(former)) = (&self.layout.unified, self.former.take()) {
@@ -128,14 +151,15 @@ impl Tree {
                 .or_else(|_| write(&unified.join("cgroup.procs"), "0"));
         }
         // Ours last: by it the next supervisor knows that what is left here was ours.
-        let others = |name: &std::ffi::OsString| name != SUPERVISOR;
         for mount in self.mounts() {
             let root = mount.join(&self.root);
-            for name in directories(&root).into_iter().filter(others) {
-                result = result.and(remove_tree(&root.join(name)));
+            for name in directories(&root) {
+                if name != SUPERVISOR && !self.is_foreign(&name) {
+                    result = result.and(remove_tree(&root.join(name)));
+                }
             }
         }
-        if result.is_ok() { self.remove_everywhere(&self.root) } else { result }
+        if result.is_ok() && !self.given { self.remove_everywhere(&self.root) } else { result }
     }
 
     /// Which controllers `resources` ask for and this host does not give us.
@@ -193,7 +217,12 @@ impl Tree {
             let watch = watch.map_err(|errno| describe("watch", &events, errno))?;
             self.watches.push((path.clone(), watch));
         }
-        self.open_runtime(&path)
+        self.open_part(&path, "runtime")
+    }
+
+    /// Opens the `payload` of a container's cgroup, for a host process that is made in it.
+    pub fn open_payload(&self, pod: &str, container: &str) -> Result<Entrance, String> {
+        self.open_part(&self.container(pod, container), "payload")
     }
 
     /// Opens the cgroup of a container's runtime calls anew, after the container was killed and
@@ -207,16 +236,17 @@ impl Tree {
         }
         // `kill` has set it to 0.
         self.write_pids_max(&path, "max");
-        self.open_runtime(&path)
+        self.open_part(&path, "runtime")
     }
 
-    fn open_runtime(&self, path: &Path) -> Result<Entrance, String> {
+    /// On a legacy host both are the container's cgroup itself.
+    fn open_part(&self, path: &Path, part: &str) -> Result<Entrance, String> {
         let mut entrance = Entrance { unified: None, further_procs: Vec::new() };
         if let Some(unified) = &self.layout.unified {
-            let runtime = unified.join(path).join("runtime");
-            make_directory(&runtime)?;
-            let directory = File::open(&runtime).map_err(|error| describe("open", &runtime, error))?;
-            let procs = open_for_writing(&runtime.join("cgroup.procs"))?;
+            let part = unified.join(path).join(part);
+            make_directory(&part)?;
+            let directory = File::open(&part).map_err(|error| describe("open", &part, error))?;
+            let procs = open_for_writing(&part.join("cgroup.procs"))?;
             entrance.unified = Some((directory, procs));
         }
         for mount in self.process_hierarchies() {
@@ -337,11 +367,12 @@ impl Tree {
         }
     }
 
-    fn make_root(&mut self) -> Result<(), String> {
+    fn make_root(&mut self, own: &Path) -> Result<(), String> {
         if let Some(unified) = self.layout.unified.clone() {
-            make_directory(&unified.join(&self.root))?;
-            // Every level above must hand the controllers down.
-            let levels: Vec<PathBuf> = self.root.ancestors().map(Path::to_owned).collect();
+            self.move_in(&unified, own)?;
+            // Every level above must hand the controllers down. To a given one they were.
+            let levels = if self.given { 1 } else { usize::MAX };
+            let levels: Vec<PathBuf> = self.root.ancestors().take(levels).map(Path::to_owned).collect();
             levels.iter().rev().for_each(|level| self.delegate(level));
             let given = read_text(&unified.join(&self.root).join("cgroup.subtree_control"))?;
             for (controller, home) in &mut self.homes {
@@ -360,27 +391,33 @@ impl Tree {
         self.make(&self.root.join(SUPERVISOR))
     }
 
-    fn move_in(&mut self) -> Result<(), String> {
-        let Some(unified) = &self.layout.unified else { return Ok(()) };
-        let own = read_text(Path::new("/proc/self/cgroup"))?;
-        let former = own_unified_path(&own).unwrap_or("/").trim_start_matches('/');
+    fn move_in(&mut self, unified: &Path, own: &Path) -> Result<(), String> {
         let supervisor = unified.join(&self.root).join(SUPERVISOR);
+        make_directory(&supervisor)?;
         write(&supervisor.join("cgroup.procs"), "0")?;
-        self.former = Some(PathBuf::from(former));
+        if !self.given {
+            self.former = Some(own.to_owned());
+        }
         Ok(())
+    }
+
+    /// Whether a cgroup in our root is not ours although all other ones are: in what systemd has
+    /// delegated it keeps `.control`, where the commands of `ExecReload=` and the like run. No name
+    /// of a pod begins with a dot.
+    fn is_foreign(&self, name: &std::ffi::OsStr) -> bool {
+        self.given && name.as_encoded_bytes().starts_with(b".")
     }
 
     /// Kills and removes what is in our root, except where we are ourselves.
     fn remove_leftovers(&self) -> Result<(), String> {
-        let own = read_text(Path::new("/proc/self/cgroup"))?;
-        let own = PathBuf::from(own_unified_path(&own).unwrap_or("/").trim_start_matches('/'));
+        let own = own_path()?;
         let mut names: Vec<_> =
             self.mounts().flat_map(|mount| directories(&mount.join(&self.root))).collect();
-        names.retain(|name| !own.starts_with(self.root.join(name)));
+        names.retain(|name| !own.starts_with(self.root.join(name)) && !self.is_foreign(name));
         names.sort();
         names.dedup();
         let ours = self.mounts().any(|mount| mount.join(&self.root).join(SUPERVISOR).is_dir());
-        if let Some(name) = names.first().filter(|_| !ours) {
+        if let Some(name) = names.first().filter(|_| !ours && !self.given) {
             return Err(format!(
                 "cannot use cgroup root `/{}`: it has cgroups that are not ours (`{}`); name another one with \
                  `cgroup-root`",
@@ -503,6 +540,24 @@ impl Tree {
         }
         Ok(false)
     }
+}
+
+/// Where this process is in the unified hierarchy, without the leading slash; empty at its top,
+/// and where there is none.
+fn own_path() -> Result<PathBuf, String> {
+    let text = read_text(Path::new("/proc/self/cgroup"))?;
+    Ok(PathBuf::from(own_unified_path(&text).unwrap_or("/").trim_start_matches('/')))
+}
+
+/// The cgroup that was delegated to us: ours, or the one above if the manager has put us into a
+/// `supervisor` in it (systemd since version 254, `DelegateSubgroup=`).
+fn delegated_root(layout: &Layout, own: &Path) -> Option<PathBuf> {
+    let unified = layout.unified.as_ref()?;
+    // At the top there is nobody who could delegate; outside of our namespace nothing is ours.
+    let possible = |path: &&Path| !path.as_os_str().is_empty() && !path.starts_with("..");
+    let above = own.parent().filter(|_| own.ends_with(SUPERVISOR));
+    let mut places = [Some(own), above].into_iter().flatten().filter(possible);
+    places.find(|path| is_delegated(&unified.join(path))).map(Path::to_owned)
 }
 
 /// Sends SIGKILL to every process below `directory`.

@@ -1,4 +1,4 @@
-//! Which clock, and the one timer on it.
+//! Which clock, and the one timer on it; the time of day.
 //!
 //! `CLOCK_MONOTONIC`: it cannot be set, so no jump of the wall clock (no battery, a late NTP)
 //! stretches a grace period or freezes a probe. It stands still while the machine sleeps, as the
@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use crate::log::wall_time::WallTime;
 use crate::time::Instant;
 
 /// The time now. Does not fail on a kernel that this program runs on (clock_gettime(2): only for
@@ -17,6 +18,18 @@ use crate::time::Instant;
 pub fn now() -> Instant {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
         .map_or(Instant::ZERO, |time| Instant::ZERO.after(Duration::from(time)))
+}
+
+/// The wall clock, `CLOCK_REALTIME`; its zero where it stands before that, or cannot be told. Not
+/// `SystemTime`: on a 32-bit device whose C library tells no time after 2038-01-19 it panics.
+pub fn wall_time() -> WallTime {
+    let Ok(time) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME) else {
+        return WallTime::default();
+    };
+    match (u64::try_from(time.tv_sec()), u32::try_from(time.tv_nsec())) {
+        (Ok(seconds), Ok(nanos)) => WallTime::new(seconds, nanos),
+        _ => WallTime::default(),
+    }
 }
 
 /// timerfd_create(2) — readable when its time has come.

@@ -14,8 +14,8 @@ use nix::sys::termios::{
 };
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
+use super::clock;
 use super::kmsg::Kmsg;
-use super::log_writer;
 use super::output::prefix;
 use super::reason;
 use crate::log::line::Piece;
@@ -61,7 +61,7 @@ impl Console {
             own,
             kmsg,
             // What is on the other end of a serial line nobody knows: no colours.
-            style: Style { terminal: is_terminal, colour: false },
+            style: Style { terminal: is_terminal, colour: false, journal: false },
             column: Column::new(Names::new(core::iter::empty()), Source::Supervisor),
             lost: 0,
             cut: false,
@@ -81,6 +81,11 @@ impl Console {
         self.own = Some(own);
     }
 
+    /// Writes into the kernel's log alone.
+    pub fn note(&self, severity: Severity, text: &str) {
+        self.kmsg.write(severity, text);
+    }
+
     fn push(&mut self, own: BorrowedFd<'_>, text: &str) {
         let mut bytes = Vec::new();
         if self.cut {
@@ -88,7 +93,7 @@ impl Console {
         }
         let mut add = |text: &str| {
             let piece = Piece { text: text.as_bytes(), continued: false, last: true };
-            terminal::push_line(&mut bytes, self.style, &self.column, log_writer::now(), piece);
+            terminal::push_line(&mut bytes, self.style, &self.column, clock::wall_time(), piece);
         };
         if self.lost > 0 {
             add(&format!("warning: {} lines before this one are in the kernel's log alone", self.lost));

@@ -13,8 +13,10 @@ use std::rc::Rc;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::call::{Call, Process, Voice, describe_status};
+use super::call::{Call, Process, Program, Voice, describe_status};
 use super::cgroup::Entrance;
+use super::host_process::Execution;
+use super::output::Writers;
 use super::prober::{Try, position};
 use super::reactor::{CallSlot, Interest, Token};
 use super::state_directory::{make_directory, remove_directory, write_file};
@@ -40,6 +42,10 @@ pub struct Body {
     pub(super) first: Option<Process>,
     /// `--version`, `create`, `start` or `delete`.
     pub(super) lifecycle: Option<(Step, Call)>,
+    /// The streams of a host process that was created and not started.
+    pub(super) writers: Option<Writers>,
+    /// A host process that was started and is not its program yet.
+    pub(super) execution: Option<Execution>,
     pub(super) tries: [Option<Try>; 3],
     /// It is being removed; the instance's events are answered with that.
     pub(super) removing: bool,
@@ -103,13 +109,23 @@ impl Host {
                     // What came before is gone, by the core's order.
                     *body = Body { instance, restarts, ..Body::default() };
                 }
-                let begun = if self.runtime.is_some() { self.create(place) } else { self.identify(place) };
+                let begun = match (&place.container.image, &self.runtime) {
+                    (Image::HostProcess(_), _) => self.create_host_process(place),
+                    (Image::Bundle(_) | Image::Rootfs(_), None) => self.identify(place),
+                    (Image::Bundle(_) | Image::Rootfs(_), Some(_)) => self.create(place),
+                };
                 if let Err(error) = begun {
                     self.tell(place.id, ContainerEvent::CreateFailed(failure(&error)));
                 }
             }
             ContainerAction::Start => {
-                if let Err(error) = self.call(place, Step::Start, Voice::Kept, |call| call.start()) {
+                let begun = match &place.container.image {
+                    Image::HostProcess(process) => self.start_host_process(place, process),
+                    Image::Bundle(_) | Image::Rootfs(_) => {
+                        self.call(place, Step::Start, Voice::Kept, |call| call.start())
+                    }
+                };
+                if let Err(error) = begun {
                     self.tell(place.id, ContainerEvent::StartFailed(failure(&error)));
                 }
             }
@@ -195,7 +211,7 @@ impl Host {
         }
     }
 
-    fn make_entrance(&mut self, place: &Place<'_>, resources: &Resources) -> Result<(), String> {
+    pub(super) fn make_entrance(&mut self, place: &Place<'_>, resources: &Resources) -> Result<(), String> {
         let entrance = self.cgroups.make_container(&place.pod.name, &place.container.name, resources)?;
         if let Some(body) = self.body_mut(place.id) {
             body.entrance = Some(entrance);
@@ -210,20 +226,23 @@ impl Host {
         make_directory(&self.state.runtime())?;
         let config = self.config_json(place)?;
         write_file(&place.bundle.join("config.json"), &config)?;
+        let writers = self.open_streams(place)?;
+        let pid_file = text(&place.bundle.join("pid"));
+        let bundle = text(&place.bundle);
+        let voice = Voice::Container([writers.stdout.as_fd(), writers.stderr.as_fd()]);
+        self.call(place, Step::Create, voice, |call| call.create(&bundle, &pid_file))
+    }
+
+    /// The log streams of the newest instance.
+    pub(super) fn open_streams(&mut self, place: &Place<'_>) -> Result<Writers, String> {
         let labels = Labels {
             pod: &place.pod.name,
             container: &place.container.name,
             instance: self.body(place.id).map_or(0, |body| body.restarts),
             position: place.id.0,
         };
-        let writers = self
-            .output
-            .open(labels)
-            .map_err(|error| format!("cannot make the log pipes: {}", super::reason(&error)))?;
-        let pid_file = text(&place.bundle.join("pid"));
-        let bundle = text(&place.bundle);
-        let voice = Voice::Container([writers.stdout.as_fd(), writers.stderr.as_fd()]);
-        self.call(place, Step::Create, voice, |call| call.create(&bundle, &pid_file))
+        let writers = self.output.open(labels);
+        writers.map_err(|error| format!("cannot make the log pipes: {}", super::reason(&error)))
     }
 
     fn config_json(&self, place: &Place<'_>) -> Result<Vec<u8>, String> {
@@ -235,6 +254,7 @@ impl Host {
                 let config = regular_file::read(&file, FILE_BYTES_MAX)?;
                 return bundle::adapt(&config, &text(path), &cgroups_path).map_err(|error| error.to_string());
             }
+            Image::HostProcess(_) => return Err("a host process has no config.json".to_owned()),
         };
         if !rootfs.path.is_dir() {
             return Err(format!("rootfs `{}` is not there or no directory", rootfs.path.display()));
@@ -302,19 +322,23 @@ impl Host {
             };
         }
         let pidfd = self.spawner.open_pidfd(pid);
-        if let Some(pidfd) = &pidfd {
-            // Without this watch SIGCHLD tells of the end.
-            let _ = self.reactor.add(pidfd, Token::FirstProcess(place.id), Interest::Readable);
-        }
+        self.watch_first_process(place.id, Process { pid, pidfd });
         let placed = if self.is_placed_by_us() {
             self.cgroups.move_to_payload(&place.pod.name, &place.container.name, pid)
         } else {
             Ok(())
         };
-        if let Some(body) = self.body_mut(place.id) {
-            body.first = Some(Process { pid, pidfd });
-        }
         placed.map(|()| None)
+    }
+
+    pub(super) fn watch_first_process(&mut self, id: ContainerId, first: Process) {
+        if let Some(pidfd) = &first.pidfd {
+            // Without this watch SIGCHLD tells of the end.
+            let _ = self.reactor.add(pidfd, Token::FirstProcess(id), Interest::Readable);
+        }
+        if let Some(body) = self.body_mut(id) {
+            body.first = Some(first);
+        }
     }
 
     fn note_started(&mut self, place: &Place<'_>, status: ExitStatus, said: &[u8]) {
@@ -384,7 +408,7 @@ impl Host {
     ) -> Result<Call, String> {
         let unified_view = self.cgroups.is_hybrid() && self.is_placed_by_us();
         let entrance = self.bodies.get(place.id.index()).and_then(|body| body.entrance.as_ref());
-        Call::start(words, voice, entrance, unified_view, &mut self.spawner)
+        Call::start(Program::of_runtime(words, unified_view)?, voice, entrance, &mut self.spawner)
     }
 
     pub(super) fn watch_output(&self, call: &Call, token: Token) {
@@ -420,9 +444,9 @@ impl Host {
         said: &[u8],
     ) -> String {
         let name = step.name();
-        if let Some(errno) = spawn::exec_error(said) {
+        if let Some(error) = spawn::exec_error(said) {
             let path = self.runtime.as_ref().map_or("the runtime", Runtime::path);
-            return format!("cannot execute `{path}`: {}", errno.desc());
+            return format!("cannot execute `{path}`: {}", error.errno.desc());
         }
         let log = read_log(&place.bundle.join("runtime.log"));
         let said = String::from_utf8_lossy(said);
@@ -459,6 +483,8 @@ impl Host {
         let Some((id, ended)) = found else { return false };
         match ended {
             Ended::First => {
+                // Whether it ever was its program is to be known before its end.
+                self.note_execution(id);
                 if let Some(body) = self.body_mut(id) {
                     body.first = None;
                 }

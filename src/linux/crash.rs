@@ -108,6 +108,11 @@ pub fn install() {
     take_signals();
 }
 
+/// Whether this instance was started by the crash of another one.
+pub fn has_crashed() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
+
 /// Opens what a crash is written to: the kernel's log, the console, pstore; each where there is
 /// one. Needs `/dev` and `/proc`.
 pub fn open_outlets() {

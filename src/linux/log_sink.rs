@@ -338,7 +338,7 @@ mod tests {
 
     const TIME: &str = "1970-01-01T00:00:31.000000000Z";
     const NAMES: Names = Names { width: 9, with_pod: false };
-    const PLAIN: Style = Style { terminal: false, colour: false };
+    const PLAIN: Style = Style { terminal: false, colour: false, journal: false };
 
     fn labels(instance: u32) -> Labels<'static> {
         Labels { pod: "web", container: "app", instance, position: 0 }

@@ -6,12 +6,11 @@
 //! write), never the supervisor. It decides nothing: it ends when the supervisor closes the
 //! socket, and not by a signal.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -19,6 +18,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::MsgFlags;
 use nix::unistd::read;
 
+use super::clock::wall_time;
 use super::log_sink::Sink;
 use super::log_socket::{self, Buffer, Received};
 use crate::log::cri;
@@ -62,13 +62,17 @@ pub struct StandardFile {
 
 impl Settings {
     /// Descriptors 1 and 2. Terminals get colours, unless `NO_COLOR` is set to something
-    /// (<https://no-color.org>) or `TERM` is `dumb`. Fails with `EMFILE`, or `EBADF` if closed.
+    /// (<https://no-color.org>) or `TERM` is `dumb`. The journal is known by `JOURNAL_STREAM`, which
+    /// names the device and inode of its socket (systemd.exec(5)). Fails with `EMFILE`, or `EBADF` if closed.
     pub fn of_this_process() -> io::Result<Settings> {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = !no_color && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let journal = std::env::var("JOURNAL_STREAM").unwrap_or_default();
         let standard_file = |file: OwnedFd| {
-            let terminal = file.is_terminal();
-            StandardFile { file: file.into(), style: Style { terminal, colour: terminal && colour } }
+            let (terminal, file) = (file.is_terminal(), File::from(file));
+            let place = |meta: Metadata| format!("{}:{}", meta.dev(), meta.ino());
+            let journal = file.metadata().is_ok_and(|meta| place(meta) == journal);
+            StandardFile { file, style: Style { terminal, colour: terminal && colour, journal } }
         };
         Ok(Settings {
             stdout: standard_file(io::stdout().as_fd().try_clone_to_owned()?),
@@ -379,18 +383,22 @@ impl Sinks {
     fn report_loss(&mut self, loss: Option<String>) {
         if let Some(text) = loss {
             let outlet = self.outlet(Source::Supervisor);
-            self.push_piece(&outlet, now(), Piece { text: text.as_bytes(), continued: false, last: true });
+            self.push_piece(
+                &outlet,
+                wall_time(),
+                Piece { text: text.as_bytes(), continued: false, last: true },
+            );
         }
     }
 
     fn push(&mut self, stream: &mut Stream, bytes: &[u8]) {
-        let time = now();
+        let time = wall_time();
         let Stream { lines, outlet, .. } = stream;
         lines.push(bytes, &mut |piece| self.push_piece(outlet, time, piece));
     }
 
     fn finish(&mut self, stream: &mut Stream) {
-        let time = now();
+        let time = wall_time();
         let Stream { lines, outlet, .. } = stream;
         lines.finish(&mut |piece| self.push_piece(outlet, time, piece));
     }
@@ -406,7 +414,7 @@ impl Sinks {
     }
 
     fn flush(&mut self) {
-        let time = now();
+        let time = wall_time();
         self.stdout.flush(time);
         if let Some(stderr) = &mut self.stderr {
             stderr.flush(time);
@@ -414,14 +422,6 @@ impl Sinks {
         for log in self.logs.iter_mut().flatten() {
             log.sink.flush(time);
         }
-    }
-}
-
-/// The wall clock (`CLOCK_REALTIME`); its zero for a clock that stands before it.
-pub(super) fn now() -> WallTime {
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(since) => WallTime::new(since.as_secs(), since.subsec_nanos()),
-        Err(_) => WallTime::default(),
     }
 }
 

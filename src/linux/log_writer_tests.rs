@@ -13,7 +13,7 @@ use super::*;
 use crate::supervisor::report::Severity;
 
 const NAMES: Names = Names { width: 9, with_pod: false };
-const PLAIN: Style = Style { terminal: false, colour: false };
+const PLAIN: Style = Style { terminal: false, colour: false, journal: false };
 const DEADLINE_MS: u16 = 20_000;
 
 fn pipe() -> (File, File) {

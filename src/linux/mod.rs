@@ -11,17 +11,25 @@ pub mod clock;
 pub mod console;
 pub mod container;
 pub mod crash;
+pub mod delegation;
+pub mod file_systems;
+pub mod host_process;
 pub mod initramfs;
+pub mod job;
+pub mod kernel_modules;
 pub mod kmsg;
 pub mod log_sink;
 pub mod log_socket;
 pub mod log_writer;
+pub mod machine_settings;
+pub mod mount_options;
 pub mod mount_table;
 pub mod mounts;
 pub mod network_namespace;
 pub mod network_probe;
 pub mod notify;
 pub mod output;
+pub mod pid1;
 pub mod pidfd;
 pub mod power;
 pub mod prober;
@@ -29,6 +37,7 @@ pub mod reactor;
 pub mod reap;
 pub mod regular_file;
 pub mod removal;
+pub mod rescue;
 pub mod runtime;
 pub mod signals;
 pub mod sources;
@@ -57,6 +66,7 @@ use self::clock::Timer;
 use self::container::Body;
 use self::network_namespace::NetworkNamespace;
 use self::output::Output;
+use self::pid1::FirstProcess;
 use self::reactor::{BATCH, Interest, Reactor, Token};
 use self::signals::{Request, Signals};
 use self::spawn::Spawner;
@@ -112,6 +122,8 @@ pub struct Host {
     reload_requested: bool,
     /// The log writer is meant to end.
     closing: bool,
+    /// What we have as the first process of the machine.
+    first: Option<FirstProcess>,
 }
 
 impl Host {
@@ -135,7 +147,7 @@ impl Host {
             Some((plan.pods.get(container.pod.index())?.name.as_str(), container.name.as_str()))
         });
         let output = Output::new(destination, Names::new(containers));
-        let opened = Tree::open(&plan.machine.cgroup_root).and_then(|tree| {
+        let opened = Tree::open(plan.machine.cgroup_root.as_deref()).and_then(|tree| {
             state.remove_leftovers()?;
             let output = output.map_err(|error| format!("cannot make the log pipes: {}", reason(&error)))?;
             Ok((tree, output))
@@ -166,6 +178,7 @@ impl Host {
             reap_again: false,
             reload_requested: false,
             closing: false,
+            first: None,
             plan,
         };
         match host.prepare() {
@@ -220,9 +233,18 @@ impl Host {
         }
     }
 
+    /// From now on this is the first process of the machine: the watchdog is fed here, and what is
+    /// said goes to the kernel's log as well.
+    pub fn become_first_process(&mut self, first: FirstProcess) {
+        self.first = Some(first);
+    }
+
     /// Says a line in the supervisor's name. Never waits: see `output.rs`.
     pub fn write_line(&mut self, severity: Severity, text: &str) {
         self.output.write_line(severity, text);
+        if let Some(first) = &self.first {
+            first.note(severity, text);
+        }
     }
 
     /// Whether something has happened that was not taken yet.
@@ -241,14 +263,19 @@ impl Host {
     }
 
     /// Waits until something happens or `deadline` comes. The only place that waits.
-    pub fn wait(&mut self, deadline: Option<Instant>) {
+    ///
+    /// Here the watchdog is fed, as long as `well`: the loop has come round, and the pods that
+    /// matter are what they should be.
+    pub fn wait(&mut self, deadline: Option<Instant>, well: bool) {
+        let mut feed_at = None;
+        if let Some(first) = self.first.as_mut().filter(|_| well) {
+            first.tick();
+            feed_at = first.next_tick();
+        }
         if !self.events.is_empty() {
             return;
         }
-        let deadline = match (deadline, self.log_writer_retry_at) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let deadline = [deadline, self.log_writer_retry_at, feed_at].into_iter().flatten().min();
         let deadline = if self.reap_again { Some(Instant::ZERO) } else { deadline };
         if let Err(errno) = self.timer.arm(deadline) {
             // Cannot happen with a time that is valid; without a timer, waiting could be for ever.
@@ -271,6 +298,7 @@ impl Host {
                     // Ended, and to be reaped below; its descriptor stays readable until then.
                     self.unwatch_first_process(id);
                 }
+                Token::Execution(id) => self.note_execution(id),
                 Token::Probe(id, kind) => self.advance_probe(id, kind),
                 Token::CallOutput(id, slot) => self.read_call_output(id, slot),
             }
@@ -282,8 +310,8 @@ impl Host {
     }
 
     /// Ends: writes what is left to write, removes what we made for ourselves. In the error: what
-    /// is left behind.
-    pub fn close(mut self) -> Vec<String> {
+    /// is left behind. What the first process of a machine has is given back.
+    pub fn close(mut self) -> (Vec<String>, Option<FirstProcess>) {
         let mut left = Vec::new();
         self.closing = true;
         self.output.detach();
@@ -297,7 +325,7 @@ impl Host {
         }
         left.extend(self.cgroups.close().err());
         self.state.release();
-        left
+        (left, self.first)
     }
 }
 
@@ -307,7 +335,7 @@ impl Host {
         let deadline = self.now().after(patience);
         while self.log_writer.is_some() && self.now() < deadline {
             // Requests to stop have come true already; what is asked now changes nothing.
-            self.wait(Some(deadline));
+            self.wait(Some(deadline), true);
             self.events.clear();
         }
     }
@@ -419,12 +447,15 @@ impl Host {
         let command = spawn::Command {
             program: CString::from(c"/proc/self/exe"),
             args: vec![c"outrigger".into(), c"log-writer".into()],
-            env: terminal_environment(),
+            env: output_environment(),
             stdio: [theirs.as_fd(), stdout.as_fd(), stderr.as_fd()],
             exec_error: write.as_fd(),
+            user: None,
+            working_directory: None,
             cgroup: None,
             further_procs: &[],
             unified_view: false,
+            terminal: false,
         };
         let process = spawn::spawn(&command, &mut self.spawner).map_err(failed)?;
         self.log_writer = Some(process.into());
@@ -453,9 +484,9 @@ impl Host {
     }
 }
 
-/// What the log writer needs to know of a terminal.
-fn terminal_environment() -> Vec<CString> {
-    let names = ["TERM", "NO_COLOR"];
+/// What the log writer needs to know of a terminal or the journal.
+fn output_environment() -> Vec<CString> {
+    let names = ["TERM", "NO_COLOR", "JOURNAL_STREAM"];
     let variables = names.iter().filter_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)));
     variables.filter_map(|variable| CString::new(variable).ok()).collect()
 }

@@ -11,7 +11,7 @@ use super::container::{Place, read_log};
 use super::network_probe::{NetworkProbe, Progress};
 use super::reactor::{CallSlot, Token};
 use super::state_directory::{describe, write_file};
-use super::{Host, spawn, text};
+use super::{Host, host_process, spawn, text};
 use crate::config::plan::{Check, Container, ContainerId, Image, Network};
 use crate::oci::{bundle, command, spec};
 use crate::supervisor::event::ContainerEvent;
@@ -94,15 +94,39 @@ impl Host {
     }
 
     fn exec(&mut self, place: &Place<'_>, kind: ProbeKind, command: &[String]) -> Result<Call, String> {
-        let pid_file = place.bundle.join(format!("exec-{}.pid", kind.name()));
-        let log = exec_log(place, kind);
-        let _ = fs::remove_file(&pid_file);
-        let process_file = process_file(place, kind, command)?;
-        let pid_file = text(&pid_file);
-        let words = self.words(place, &log, |call| call.exec(&process_file, &pid_file))?;
-        let call = self.spawn_call(place, &words, Voice::Kept)?;
+        let call = match &place.container.image {
+            Image::HostProcess(process) => self.exec_beside(place, process, command)?,
+            Image::Rootfs(rootfs) => self.exec_inside(place, kind, || {
+                spec::generate_process(place.container, rootfs, command).map_err(|error| error.to_string())
+            })?,
+            Image::Bundle(path) => self.exec_inside(place, kind, || {
+                let config = place.bundle.join("config.json");
+                let config = fs::read(&config).map_err(|error| describe("read", &config, &error))?;
+                bundle::generate_process(&config, &text(path), command).map_err(|error| error.to_string())
+            })?,
+        };
         self.watch_output(&call, Token::CallOutput(place.id, CallSlot::Exec(kind)));
         Ok(call)
+    }
+
+    /// By the runtime. `process` is what the probe runs and with which rights.
+    fn exec_inside(
+        &mut self,
+        place: &Place<'_>,
+        kind: ProbeKind,
+        process: impl FnOnce() -> Result<Vec<u8>, String>,
+    ) -> Result<Call, String> {
+        let pid_file = pid_file(place, kind);
+        let log = exec_log(place, kind);
+        let _ = fs::remove_file(&pid_file);
+        // Written once an instance.
+        let process_file = place.bundle.join(format!("exec-{}.json", kind.name()));
+        if !process_file.exists() {
+            write_file(&process_file, &process()?)?;
+        }
+        let (process_file, pid_file) = (text(&process_file), text(&pid_file));
+        let words = self.words(place, &log, |call| call.exec(&process_file, &pid_file))?;
+        self.spawn_call(place, &words, Voice::Kept)
     }
 
     pub(super) fn note_exec_ended(&mut self, id: ContainerId, kind: ProbeKind, status: ExitStatus) {
@@ -113,8 +137,13 @@ impl Host {
             if status == ExitStatus::Code(0) {
                 return host.tell_probed(id, kind, Outcome::Success, "");
             }
-            if let Some(errno) = spawn::exec_error(&said) {
-                let text = format!("cannot execute the runtime: {}", errno.desc());
+            if let Some(error) = spawn::exec_error(&said) {
+                let text = match &place.container.image {
+                    Image::HostProcess(process) => host_process::describe(error, process, "its command"),
+                    Image::Bundle(_) | Image::Rootfs(_) => {
+                        format!("cannot execute the runtime: {}", error.errno.desc())
+                    }
+                };
                 return host.tell_probed(id, kind, Outcome::Error, &text);
             }
             // Only a command that could not be run leaves an error in the runtime's log.
@@ -132,10 +161,13 @@ impl Host {
     pub(super) fn cancel_probe(&mut self, place: &Place<'_>, kind: ProbeKind) {
         let slot = self.body_mut(place.id).and_then(|body| body.tries.get_mut(position(kind)));
         let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
+        if matches!(place.container.image, Image::HostProcess(_)) {
+            // Ours, and first of a session (`spawn.rs`): what it has started goes with it.
+            let _ = nix::sys::signal::killpg(call.process.pid, Signal::SIGKILL);
+        }
         // The command is the runtime's child, not ours: its number is its own only as long as it
         // is in the container's cgroup.
-        let pid_file = place.bundle.join(format!("exec-{}.pid", kind.name()));
-        let pid = fs::read_to_string(pid_file).ok().and_then(|pid| pid.trim().parse().ok());
+        let pid = fs::read_to_string(pid_file(place, kind)).ok().and_then(|pid| pid.trim().parse().ok());
         let pid = pid.filter(|&pid: &i32| pid > 1).map(Pid::from_raw);
         if let Some(pid) =
             pid.filter(|&pid| self.cgroups.has_process(&place.pod.name, &place.container.name, pid))
@@ -155,23 +187,8 @@ pub(super) fn position(kind: ProbeKind) -> usize {
     }
 }
 
-/// The file that says what an exec probe runs and with which rights; written once an instance.
-fn process_file(place: &Place<'_>, kind: ProbeKind, command: &[String]) -> Result<String, String> {
-    let file = place.bundle.join(format!("exec-{}.json", kind.name()));
-    if !file.exists() {
-        let process = match &place.container.image {
-            Image::Rootfs(rootfs) => {
-                spec::generate_process(place.container, rootfs, command).map_err(|error| error.to_string())?
-            }
-            Image::Bundle(path) => {
-                let config = place.bundle.join("config.json");
-                let config = fs::read(&config).map_err(|error| describe("read", &config, &error))?;
-                bundle::generate_process(&config, &text(path), command).map_err(|error| error.to_string())?
-            }
-        };
-        write_file(&file, &process)?;
-    }
-    Ok(text(&file))
+fn pid_file(place: &Place<'_>, kind: ProbeKind) -> PathBuf {
+    place.bundle.join(format!("exec-{}.pid", kind.name()))
 }
 
 fn exec_log(place: &Place<'_>, kind: ProbeKind) -> PathBuf {
@@ -180,5 +197,9 @@ fn exec_log(place: &Place<'_>, kind: ProbeKind) -> PathBuf {
 
 /// A bundle's network is its own affair: it is probed where its first process is.
 fn shares_our_network(container: &Container) -> bool {
-    matches!(&container.image, Image::Rootfs(rootfs) if rootfs.network == Network::Host)
+    match &container.image {
+        Image::Rootfs(rootfs) => rootfs.network == Network::Host,
+        Image::HostProcess(_) => true,
+        Image::Bundle(_) => false,
+    }
 }

@@ -26,18 +26,20 @@ pub enum Token {
     LogWriter,
     /// The first process of a container has ended.
     FirstProcess(ContainerId),
+    /// A host process has become its program, or cannot.
+    Execution(ContainerId),
     /// The socket of a network probe.
     Probe(ContainerId, ProbeKind),
-    /// The output of a runtime call.
+    /// The output of a call.
     CallOutput(ContainerId, CallSlot),
 }
 
-/// One of the runtime calls that a container can have at the same time.
+/// One of the calls that a container can have at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallSlot {
     /// `create`, `start` or `delete`.
     Lifecycle,
-    /// `exec` for a probe.
+    /// The command of an exec probe.
     Exec(ProbeKind),
 }
 
@@ -52,6 +54,7 @@ impl Token {
             Token::Probe(id, kind) => (5, id.0, probe_number(kind)),
             Token::CallOutput(id, CallSlot::Lifecycle) => (6, id.0, 0),
             Token::CallOutput(id, CallSlot::Exec(kind)) => (7, id.0, probe_number(kind)),
+            Token::Execution(id) => (8, id.0, 0),
         };
         kind << 32 | u64::from(container) << 8 | detail
     }
@@ -68,6 +71,7 @@ impl Token {
             5 => Token::Probe(id, probe_kind(detail)?),
             6 => Token::CallOutput(id, CallSlot::Lifecycle),
             7 => Token::CallOutput(id, CallSlot::Exec(probe_kind(detail)?)),
+            8 => Token::Execution(id),
             _ => return None,
         })
     }
@@ -147,6 +151,7 @@ mod tests {
         let id = ContainerId(0x1234);
         let mut tokens = vec![Token::Signals, Token::Timer, Token::Cgroups, Token::LogWriter];
         tokens.extend([Token::FirstProcess(id), Token::CallOutput(id, CallSlot::Lifecycle)]);
+        tokens.push(Token::Execution(id));
         for kind in ProbeKind::ALL {
             tokens.extend([Token::Probe(id, kind), Token::CallOutput(id, CallSlot::Exec(kind))]);
         }

@@ -22,6 +22,7 @@ impl Host {
         if let Some((_, call)) = self.body(place.id).and_then(|body| body.lifecycle.as_ref()) {
             call.process.signal(Signal::SIGKILL);
         }
+        self.kill_host_process(place.id);
     }
 
     /// Called when something that a removal waits for may have come.

@@ -21,6 +21,11 @@ pub fn read_machine(named: Option<&Path>) -> Result<Option<Source>, String> {
     }
 }
 
+/// What the kernel was told at its start (proc(5), `/proc/cmdline`); nothing where it cannot be read.
+pub fn read_kernel_command_line() -> String {
+    fs::read_to_string("/proc/cmdline").unwrap_or_default()
+}
+
 /// The pod files behind `paths`: files as they are, of directories all `*.toml` directly in
 /// them, in the order of their names. All that cannot be read is named in the errors.
 pub fn read_pods(paths: &[PathBuf]) -> Result<Vec<Source>, Vec<String>> {

@@ -6,9 +6,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
+use crate::config::plan::User;
+
 /// What is to be run, and where.
 pub struct Command<'a> {
-    /// The program, from the root. PATH is not searched.
+    /// The program's path. PATH is not searched.
     pub program: CString,
     /// Its arguments, its own name first.
     pub args: Vec<CString>,
@@ -16,9 +18,13 @@ pub struct Command<'a> {
     pub env: Vec<CString>,
     /// Its standard input, output and error. None of them may be 0, 1 or 2 unless in its place.
     pub stdio: [BorrowedFd<'a>; 3],
-    /// A pipe into which the child writes four bytes, the number of the error, if it cannot become
-    /// the program. Closed by becoming it.
+    /// A pipe into which the child writes four bytes if it cannot become the program: see
+    /// [`exec_error`]. Closed by becoming it.
     pub exec_error: BorrowedFd<'a>,
+    /// Who it becomes, without supplementary groups. `None`: it stays who we are.
+    pub user: Option<User>,
+    /// Where it starts; entered as that user. `None`: where we are.
+    pub working_directory: Option<CString>,
     /// Its cgroup in the unified hierarchy, if there is one.
     pub cgroup: Option<Cgroup<'a>>,
     /// `cgroup.procs`, open for writing, of its cgroups in further hierarchies.
@@ -26,6 +32,9 @@ pub struct Command<'a> {
     /// Whether it gets a mount namespace of its own, in which the unified hierarchy is all that
     /// is at `/sys/fs/cgroup`: crun refuses to work on a host that has both kinds there.
     pub unified_view: bool,
+    /// Whether its standard input, if that is a terminal, becomes the controlling terminal of its
+    /// session, taken from whoever has it.
+    pub terminal: bool,
 }
 
 /// A cgroup of the unified hierarchy.
@@ -68,6 +77,15 @@ impl Spawner {
                 libc::setrlimit(libc::RLIMIT_NOFILE, &raised);
             }
         }
+        Spawner { lacks: Lacks::default(), descriptors }
+    }
+
+    /// Takes note alone: for children that are made before [`Spawner::prepare`].
+    #[allow(unsafe_code, reason = "as above")]
+    pub fn take_note() -> Spawner {
+        let mut descriptors = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
+        // SAFETY: it writes one structure that outlives it.
+        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut descriptors) };
         Spawner { lacks: Lacks::default(), descriptors }
     }
 
@@ -120,13 +138,39 @@ pub fn spawn(command: &Command, spawner: &mut Spawner) -> nix::Result<Spawned> {
     }
 }
 
+/// Why a child could not become its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecError {
+    /// What it could not do.
+    pub stage: Stage,
+    /// The system's reason.
+    pub errno: Errno,
+}
+
+/// What a child does on its way to its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// To execute it, or whatever is done for every program before that.
+    Execute = 0,
+    /// To become its user.
+    TakeUser = 1,
+    /// To enter its working directory.
+    EnterDirectory = 2,
+}
+
 /// The error with which a child failed to become its program, from what came through
 /// [`Command::exec_error`]. A program that got so far as to say something says it in text, which
 /// is no small number.
-pub fn exec_error(bytes: &[u8]) -> Option<Errno> {
+pub fn exec_error(bytes: &[u8]) -> Option<ExecError> {
     let number = i32::from_ne_bytes(bytes.try_into().ok()?);
-    (1..4096).contains(&number).then(|| Errno::from_raw(number))
+    let stages = [Stage::Execute, Stage::TakeUser, Stage::EnterDirectory];
+    let stage = stages.into_iter().find(|stage| *stage as i32 == number >> STAGE_SHIFT)?;
+    let errno = number & ((1 << STAGE_SHIFT) - 1);
+    (1..4096).contains(&errno).then(|| ExecError { stage, errno: Errno::from_raw(errno) })
 }
+
+/// The stage stands above the number of the error.
+const STAGE_SHIFT: i32 = 16;
 
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([core::ptr::null()]).collect()
@@ -206,17 +250,17 @@ fn become_program(
     argv: &[*const libc::c_char],
     envp: &[*const libc::c_char],
 ) -> ! {
-    let mut errno = None;
+    let mut error = None;
     // SAFETY: every pointer is to memory that was prepared before the fork and is not freed, as
     // this process never returns; every call is async-signal-safe.
     unsafe {
         let procs = cgroup.iter().map(|cgroup| &cgroup.procs).chain(command.further_procs);
         for procs in procs {
             // "0" is the writer itself (cgroups(7)).
-            note(&mut errno, libc::write(procs.as_raw_fd(), c"0".as_ptr().cast(), 1) == 1);
+            note(&mut error, Stage::Execute, libc::write(procs.as_raw_fd(), c"0".as_ptr().cast(), 1) == 1);
         }
         if command.unified_view {
-            note(&mut errno, mount_unified_view());
+            note(&mut error, Stage::Execute, mount_unified_view());
         }
         // A session of its own: Ctrl-C at our terminal is for us to handle, not for runtimes.
         libc::setsid();
@@ -233,28 +277,42 @@ fn become_program(
         for (target, source) in (0..).zip(command.stdio) {
             if source.as_raw_fd() == target {
                 // Same number: dup2 would leave close-on-exec set.
-                note(&mut errno, libc::fcntl(target, libc::F_SETFD, 0) == 0);
+                note(&mut error, Stage::Execute, libc::fcntl(target, libc::F_SETFD, 0) == 0);
             } else {
-                note(&mut errno, libc::dup2(source.as_raw_fd(), target) == target);
+                note(&mut error, Stage::Execute, libc::dup2(source.as_raw_fd(), target) == target);
             }
+        }
+        if command.terminal {
+            // No terminal, or one that refuses: it works without job control.
+            libc::ioctl(0, libc::TIOCSCTTY as _, 1);
         }
         // What we were given open without close-on-exec is not for containers either. Linux
         // 5.11; before that only what our own parent has leaked stays open.
         libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
-        if errno.is_none() {
-            libc::execve(command.program.as_ptr(), argv.as_ptr(), envp.as_ptr());
-            note(&mut errno, false);
+        if let Some(user) = &command.user {
+            // setgroups is not on the list of signal-safety(7), but with one thread it is the bare
+            // system call. All three before the directory, which may be open to the user alone.
+            let alone = libc::setgroups(0, core::ptr::null()) == 0;
+            let taken = alone && libc::setgid(user.gid) == 0 && libc::setuid(user.uid) == 0;
+            note(&mut error, Stage::TakeUser, taken);
         }
-        let message = errno.unwrap_or(0).to_ne_bytes();
+        if let Some(directory) = &command.working_directory {
+            note(&mut error, Stage::EnterDirectory, libc::chdir(directory.as_ptr()) == 0);
+        }
+        if error.is_none() {
+            libc::execve(command.program.as_ptr(), argv.as_ptr(), envp.as_ptr());
+            note(&mut error, Stage::Execute, false);
+        }
+        let message = error.unwrap_or(0).to_ne_bytes();
         libc::write(command.exec_error.as_raw_fd(), message.as_ptr().cast(), message.len());
         libc::_exit(127)
     }
 }
 
-/// Keeps the error number of the first call that failed.
-fn note(errno: &mut Option<i32>, succeeded: bool) {
-    if !succeeded && errno.is_none() {
-        *errno = Some(Errno::last_raw());
+/// Keeps stage and error number of the first call that failed.
+fn note(error: &mut Option<i32>, stage: Stage, succeeded: bool) {
+    if !succeeded && error.is_none() {
+        *error = Some((stage as i32) << STAGE_SHIFT | Errno::last_raw());
     }
 }
 
@@ -285,8 +343,17 @@ mod tests {
     use super::*;
     use crate::supervisor::record::ExitStatus;
 
-    /// Runs a command with its output in a pipe; returns status and output.
     fn run(args: &[&str], program: &str) -> (ExitStatus, Vec<u8>) {
+        run_as(None, None, args, program)
+    }
+
+    /// Runs a command with its output in a pipe; returns status and output.
+    fn run_as(
+        user: Option<User>,
+        working_directory: Option<CString>,
+        args: &[&str],
+        program: &str,
+    ) -> (ExitStatus, Vec<u8>) {
         let null = std::fs::File::open("/dev/null").unwrap();
         let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
         let mut read = std::fs::File::from(read);
@@ -296,9 +363,12 @@ mod tests {
             env: vec![c"GREETING=hello".into()],
             stdio: [null.as_fd(), write.as_fd(), write.as_fd()],
             exec_error: write.as_fd(),
+            user,
+            working_directory,
             cgroup: None,
             further_procs: &[],
             unified_view: false,
+            terminal: false,
         };
         let spawned = spawn(&command, &mut Spawner::prepare()).unwrap();
         drop(write);
@@ -347,6 +417,37 @@ mod tests {
     fn a_program_that_is_not_there_shows_its_error() {
         let (status, output) = run(&["nothing"], "/nonexistent/program");
         assert_eq!(status, ExitStatus::Code(127));
-        assert_eq!(exec_error(&output), Some(Errno::ENOENT));
+        let error = ExecError { stage: Stage::Execute, errno: Errno::ENOENT };
+        assert_eq!(exec_error(&output), Some(error));
+    }
+
+    #[test]
+    fn a_working_directory_that_is_not_there_is_not_taken_for_the_program() {
+        let directory = CString::from(c"/nonexistent");
+        let (status, output) = run_as(None, Some(directory), &["sh", "-c", "pwd"], "/bin/sh");
+        assert_eq!(status, ExitStatus::Code(127));
+        let error = ExecError { stage: Stage::EnterDirectory, errno: Errno::ENOENT };
+        assert_eq!(exec_error(&output), Some(error));
+    }
+
+    #[test]
+    fn a_user_that_only_root_can_become_is_refused_to_others() {
+        let somebody = User { uid: 4_000_001, gid: 4_000_002 };
+        let script = "id -u; id -G; pwd";
+        let directory = CString::from(c"/proc");
+        let (status, output) = run_as(Some(somebody), Some(directory), &["sh", "-c", script], "/bin/sh");
+        if nix::unistd::geteuid().is_root() {
+            assert_eq!(String::from_utf8(output).unwrap(), "4000001\n4000002\n/proc\n");
+        } else {
+            assert_eq!(status, ExitStatus::Code(127));
+            assert_eq!(exec_error(&output).unwrap().stage, Stage::TakeUser);
+        }
+    }
+
+    #[test]
+    fn what_a_program_says_is_no_error() {
+        for said in [&b"four"[..], b"no", b"", b"\n\0\0\x04", b"longer than that"] {
+            assert_eq!(exec_error(said), None, "{said:?}");
+        }
     }
 }

@@ -57,6 +57,8 @@ pub struct Style {
     pub terminal: bool,
     /// Whether we colour names.
     pub colour: bool,
+    /// The journal, which takes the priority of a line from its beginning (sd-daemon(3)).
+    pub journal: bool,
 }
 
 /// What stands between time and text in every line of one stream.
@@ -94,8 +96,24 @@ impl Column {
     }
 }
 
+impl Column {
+    /// What the journal is to read before a line. Those of containers have none: how bad they are
+    /// is for the containers to know, and all get what the unit says (`SyslogLevel=`).
+    fn priority(&self, text: &[u8]) -> &'static [u8] {
+        match (self.mark, text) {
+            (b'*', text) if text.starts_with(b"error: ") => b"<3>",
+            (b'*', text) if text.starts_with(b"warning: ") => b"<4>",
+            (b'*', _) => b"<6>",
+            (_, _) => b"",
+        }
+    }
+}
+
 /// Appends one line.
 pub fn push_line(out: &mut Vec<u8>, style: Style, column: &Column, time: WallTime, piece: Piece<'_>) {
+    if style.journal {
+        out.extend_from_slice(column.priority(piece.text));
+    }
     time.push_time_of_day(out);
     out.push(b' ');
     push_coloured(out, style, column.colour, column.name.as_bytes());
@@ -175,7 +193,7 @@ mod tests {
     use super::super::stream::Labels;
     use super::*;
 
-    const PLAIN: Style = Style { terminal: false, colour: false };
+    const PLAIN: Style = Style { terminal: false, colour: false, journal: false };
 
     fn container<'a>(pod: &'a str, container: &'a str, standard: Standard) -> Source<'a> {
         Source::Container { labels: Labels { pod, container, instance: 0, position: 1 }, standard }
@@ -186,6 +204,20 @@ mod tests {
         let piece = Piece { text, continued, last: true };
         push_line(&mut out, style, &Column::new(names, source), WallTime::new(31, 123_000_000), piece);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn in_the_journal_lines_of_the_supervisor_have_their_priority() {
+        let style = Style { journal: true, ..PLAIN };
+        let names = Names::new([("web", "app")].into_iter());
+        for (source, text, expected) in [
+            (Source::Supervisor, "error: no", "<3>00:00:31.123 outrigger * error: no\n"),
+            (Source::Supervisor, "warning: well", "<4>00:00:31.123 outrigger * warning: well\n"),
+            (Source::Supervisor, "errors: none", "<6>00:00:31.123 outrigger * errors: none\n"),
+            (container("web", "app", Standard::Error), "error: no", "00:00:31.123 app       ! error: no\n"),
+        ] {
+            assert_eq!(line(style, names, source, text.as_bytes(), false), expected);
+        }
     }
 
     #[test]
@@ -208,7 +240,7 @@ mod tests {
 
     #[test]
     fn colour_frames_name_and_mark_only() {
-        let style = Style { terminal: true, colour: true };
+        let style = Style { terminal: true, colour: true, journal: false };
         let names = Names { width: 5, with_pod: false };
         let cases = [
             (

@@ -42,7 +42,6 @@ fn what_was_asked_for_is_on_standard_output() {
 fn mistakes_are_on_standard_error() {
     for (words, code, beginning) in [
         (&["start"][..], 2, "outrigger: error: unknown command `start`"),
-        (&["run"], 2, "outrigger: error: no pod file or directory is named"),
         (&["check", "--colour", "x"], 2, "outrigger: error: invalid option '--colour'"),
         (
             &["check", "/nonexistent.toml"],

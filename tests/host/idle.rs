@@ -7,7 +7,7 @@ use super::process;
 use super::run::{PATIENCE, pause, poll_until};
 
 /// How often the process was woken so far: it gives the CPU away whenever it waits again.
-fn wake_ups(pid: i32) -> u64 {
+pub(super) fn wake_ups(pid: i32) -> u64 {
     let count = |key: &str| process::status_line(pid, key).unwrap().parse::<u64>().unwrap();
     count("voluntary_ctxt_switches") + count("nonvoluntary_ctxt_switches")
 }

@@ -35,6 +35,7 @@ pub(crate) fn a_broken_configuration_can_be_mended_in_a_rescue_shell(arch: Arch)
         .pod("app", &broken())
         .boot();
     machine.wait_for("unknown key `comand`");
+    machine.wait_for("/ # ");
     assert!(
         machine
             .type_command("outrigger check -c /etc/outrigger/outrigger.toml /etc/outrigger/pods")
@@ -54,6 +55,7 @@ pub(crate) fn a_rescue_shell_can_be_asked_for_on_the_kernel_command_line(arch: A
         .append("outrigger.rescue")
         .pod("app", APP)
         .boot();
+    machine.wait_for("/ # ");
     assert!(machine.type_command("echo $((6 * 7))").contains("\n42\n"));
     assert_eq!(machine.count("| runs"), 0);
     machine.send("poweroff\n");
@@ -96,7 +98,7 @@ pub(crate) fn the_failure_of_an_essential_pod_reboots_in_time(arch: Arch) {
 pub(crate) fn a_panic_of_the_supervisor_is_survived(arch: Arch) {
     let mut machine = Setup::new(arch).append("outrigger.panic=8s").pod("app", APP).shell().boot();
     machine.wait_for("* pod app: ready");
-    let panicked = machine.wait_for("panicked at");
+    let panicked = machine.wait_for("outrigger: panic at");
     machine.wait_for_after(panicked, "* pod app: ready");
     assert_eq!(machine.run("cat /proc/1/comm"), "outrigger");
     machine.begin("kill -USR1 1");

@@ -62,7 +62,7 @@ const START: [&str; 8] = [
 
 /// The order of its end, which is the reverse.
 const STOP: [&str; 6] = [
-    "* stopping all pods in order",
+    ": stopping all pods in order",
     "* gateway/app: stopping with SIGTERM",
     "* gateway/app: completed",
     "* gateway/proxy: stopping with SIGTERM",

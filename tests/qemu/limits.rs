@@ -77,7 +77,7 @@ pub(crate) fn limits_are_enforced_and_neighbours_live(arch: Arch) {
     assert_eq!(first_process(&mut machine, "quiet"), quiet, "a neighbour was restarted");
     machine.begin("reboot");
     machine.wait_for_reboot();
-    machine.assert_order(&["* stopping all pods in order", "* crowd/quiet: killed by SIGKILL"]);
+    machine.assert_order(&[": stopping all pods in order", "* crowd/quiet: killed by SIGKILL"]);
     assert_eq!(machine.count("left behind"), 0);
 }
 

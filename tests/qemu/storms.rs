@@ -103,7 +103,7 @@ pub(crate) fn storms_pass_and_everything_runs_again(arch: Arch) {
     machine.run_until(&format!("[ -z \"$({ZOMBIES})\" ]"));
     machine.press(&["ctrl", "alt", "delete"]);
     machine.wait_for_reboot();
-    machine.assert_order(&["* stopping all pods in order", "* restless/sidecar: completed"]);
+    machine.assert_order(&[": stopping all pods in order", "* restless/sidecar: completed"]);
     assert_eq!(machine.count("softdog: Initiating system reboot"), 0);
 }
 
