@@ -136,20 +136,6 @@ impl Setup {
         if !file.exists() {
             self.write("etc/outrigger/outrigger.toml", &settings, 0o644);
         }
-        if std::env::var_os("SHIM").is_some() {
-            let kept = self.settings.lines().filter(|l| {
-                !["boot.", "watchdog.", "shutdown.", "rescue", "[[mounts", "source", "path", "type", "fsck"]
-                    .iter()
-                    .any(|w| l.trim().starts_with(w))
-            });
-            let kept: Vec<&str> = kept.collect();
-            fs::write(&file, kept.join("\n")).unwrap();
-            let _ = fs::remove_file(files.join("etc/outrigger/pods/shell.toml"));
-            if !files.join("init").exists() {
-                let text = include_str!("/tmp/q-shim").replace("MODULES", &self.modules.join(" "));
-                self.write("init", &text.replace("SHELL", &shell::script()), 0o755);
-            }
-        }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/qemu/build-image");
         let built = Command::new(script)
             .arg(self.arch.name())
