@@ -79,11 +79,6 @@ impl Machine {
         machine
     }
 
-    /// Where its files are on this host.
-    pub(super) fn setup(&self) -> &Setup {
-        &self.setup
-    }
-
     pub(super) fn arch(&self) -> Arch {
         self.setup.arch
     }

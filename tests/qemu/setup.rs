@@ -129,22 +129,30 @@ impl Setup {
 
     /// Builds the image and starts the machine.
     pub(super) fn boot(self) -> Machine {
-        let files = self.path("files");
-        let modules: Vec<String> = self.modules.iter().map(|name| format!("{name:?}")).collect();
-        let settings = format!("boot.modules = [{}]\n{}", modules.join(", "), self.settings);
-        let file = files.join("etc/outrigger/outrigger.toml");
-        if !file.exists() {
-            self.write("etc/outrigger/outrigger.toml", &settings, 0o644);
+        self.write_machine_file();
+        self.build_image();
+        Machine::start(self)
+    }
+
+    /// Unless the test has brought one of its own.
+    pub(super) fn write_machine_file(&self) {
+        let path = "etc/outrigger/outrigger.toml";
+        if !self.path("files").join(path).exists() {
+            let modules: Vec<String> = self.modules.iter().map(|name| format!("{name:?}")).collect();
+            let settings = format!("boot.modules = [{}]\n{}", modules.join(", "), self.settings);
+            self.write(path, &settings, 0o644);
         }
+    }
+
+    pub(super) fn build_image(&self) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/qemu/build-image");
         let built = Command::new(script)
             .arg(self.arch.name())
             .arg(self.directory.path())
-            .arg(&files)
+            .arg(self.path("files"))
             .output()
             .unwrap();
         assert!(built.status.success(), "build-image: {}", String::from_utf8_lossy(&built.stderr));
-        Machine::start(self)
     }
 
     fn write(&self, path: &str, text: &str, mode: u32) {

@@ -1,0 +1,105 @@
+//! The same pod on machines that are made otherwise: old cgroups, little memory, a root that cannot
+//! be written to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::arch::Arch;
+use super::lifecycle::{GATEWAY, START, assert_ended_in_order};
+use super::machine::Machine;
+use super::setup::Setup;
+
+fn see_a_pod_through(machine: &mut Machine) {
+    machine.wait_for("| the token is s3cr3t, the page is page");
+    machine.wait_for("* pod gateway: ready");
+    machine.assert_order(&START);
+}
+
+fn power_off(mut machine: Machine) {
+    machine.begin("poweroff");
+    machine.wait_for_power_off();
+    assert_ended_in_order(&machine);
+    assert_eq!(machine.count("left behind"), 0);
+}
+
+/// Somebody before us has mounted the hierarchies of version 1: we take them as they are.
+pub(crate) fn cgroups_of_version_1_alone_have_their_limits(arch: Arch) {
+    let hungry = "name = \"hungry\"\nrestart-policy = \"never\"\nafter = [\"gateway\"]\n[[containers]]\n\
+                  name = \"app\"\nrootfs = \"/srv/busybox\"\n\
+                  command = [\"/bin/dd\", \"if=/dev/zero\", \"of=/dev/null\", \"bs=64M\", \"count=1\"]\n\
+                  resources = { limits = { memory = \"16Mi\" } }\n";
+    let mut machine = Setup::new(arch)
+        .script(
+            "init",
+            "mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t tmpfs -o mode=755 cgroup /sys/fs/cgroup\n\
+             for controllers in cpuset cpu,cpuacct blkio memory devices freezer pids; do\n\
+                 mkdir /sys/fs/cgroup/$controllers\n\
+                 mount -t cgroup -o $controllers cgroup /sys/fs/cgroup/$controllers\n\
+             done\n\
+             exec /sbin/outrigger",
+        )
+        .pod("gateway", GATEWAY)
+        .pod("hungry", hungry)
+        .shell()
+        .boot();
+    see_a_pod_through(&mut machine);
+    machine.wait_for("hungry/app: OOMKilled");
+    machine.wait_for("pod hungry: Failed");
+    assert_eq!(machine.run("grep -c cgroup2 /proc/mounts || true"), "0");
+    assert_ne!(machine.run("cat /sys/fs/cgroup/memory/outrigger/gateway/app/cgroup.procs | wc -l"), "0");
+    power_off(machine);
+}
+
+pub(crate) fn sixty_four_mebibytes_are_enough(arch: Arch) {
+    let mut machine = Setup::new(arch).memory(64).pod("gateway", GATEWAY).shell().boot();
+    see_a_pod_through(&mut machine);
+    println!("{}", machine.run("free -k | head -n 2"));
+    power_off(machine);
+}
+
+/// The root is a squashfs on a disk; what must be written is in memory.
+pub(crate) fn a_root_that_cannot_be_written_to_is_no_hindrance(arch: Arch) {
+    let setup = Setup::new(arch).pod("gateway", GATEWAY).shell();
+    let disk = setup.build_squashfs();
+    let mut machine = setup
+        .disk(&disk)
+        .script(
+            "init",
+            "mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev\n\
+             for module in virtio_pci virtio_blk squashfs; do modprobe $module; done\n\
+             until [ -b /dev/vda ]; do sleep 0.1; done\n\
+             mount -t squashfs -o ro /dev/vda /mnt\n\
+             umount /dev; umount /sys; umount /proc\n\
+             exec switch_root /mnt /sbin/outrigger",
+        )
+        .boot();
+    see_a_pod_through(&mut machine);
+    assert_eq!(machine.run("touch /etc/x 2> /dev/null || echo read-only"), "read-only");
+    assert_eq!(machine.run("grep ' / ' /proc/mounts | cut -d ' ' -f 3"), "squashfs");
+    power_off(machine);
+}
+
+impl Setup {
+    /// A squashfs with all that the image has, the test's files included, in the test's directory.
+    fn build_squashfs(&self) -> PathBuf {
+        self.write_machine_file();
+        let (root, disk) = (self.path("root"), self.path("root.squashfs"));
+        fs::create_dir(&root).unwrap();
+        self.build_image();
+        let parts = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/qemu").join(self.arch.name());
+        for part in ["base", "outrigger"] {
+            let file = parts.join(part).with_extension("cpio.gz");
+            let script = format!("gzip -dc '{}' | cpio --quiet -idum", file.display());
+            shell(&script, &root);
+        }
+        shell("cp -a ../files/. .", &root);
+        shell("mksquashfs . ../root.squashfs -quiet -no-progress -comp gzip -all-root", &root);
+        disk
+    }
+}
+
+fn shell(script: &str, directory: &Path) {
+    let done = Command::new("sh").args(["-c", script]).current_dir(directory).output().unwrap();
+    assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
+}
