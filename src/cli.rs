@@ -28,6 +28,21 @@ pub enum Command {
     Check(Files),
     /// Be the log writer. Not for users.
     LogWriter,
+    /// Mount one file system: what a PID 1 does in a child, as it may block. Not for users.
+    Mount {
+        /// The device.
+        source: String,
+        /// Where to.
+        path: String,
+        /// The file system's type.
+        kind: String,
+        /// Options with commas between.
+        options: String,
+    },
+    /// Load a kernel module, with what it needs. Likewise.
+    LoadModule(String),
+    /// Unmount everything. Likewise.
+    UnmountAll,
     /// Print this text.
     Print(&'static str),
 }
@@ -60,9 +75,25 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             None => Ok(Command::LogWriter),
             Some(other) => Err(wrong(other.unexpected())),
         },
+        Some("mount") => {
+            let [source, path, kind, options] = parse_words(parser)?;
+            Ok(Command::Mount { source, path, kind, options })
+        }
+        Some("load-module") => parse_words(parser).map(|[entry]| Command::LoadModule(entry)),
+        Some("unmount-all") => parse_words(parser).map(|[]| Command::UnmountAll),
         Some("help") => help_of(parser.value().ok().as_ref().and_then(|name| name.to_str())),
         _ => Err(format!("unknown command `{}`; there are `run` and `check`", command.to_string_lossy())),
     }
+}
+
+/// Exactly as many words as are wanted, for what outrigger runs itself as.
+fn parse_words<const COUNT: usize>(mut parser: lexopt::Parser) -> Result<[String; COUNT], String> {
+    let wrong = |error: lexopt::Error| error.to_string();
+    // Whatever they begin with: they are no options of ours.
+    let words = parser.raw_args().map_err(wrong)?.map(OsString::into_string);
+    let words: Result<Vec<String>, OsString> = words.collect();
+    let words = words.map_err(|_| "an argument is not UTF-8".to_owned())?;
+    words.try_into().map_err(|words: Vec<String>| format!("{} arguments instead of {COUNT}", words.len()))
 }
 
 fn help_of(command: Option<&str>) -> Result<Command, String> {
@@ -184,7 +215,7 @@ Exit status:
 mod tests {
     use super::*;
 
-    fn parse_words(words: &[&str]) -> Result<Command, String> {
+    fn parse_line(words: &[&str]) -> Result<Command, String> {
         parse(words.iter().map(OsString::from))
     }
 
@@ -196,13 +227,24 @@ mod tests {
             paths: vec!["a.toml".into(), "pods".into()],
         };
         let words = ["run", "a.toml", "--config", "m.toml", "--runtime=runc", "pods"];
-        assert_eq!(parse_words(&words), Ok(Command::Run(files.clone())));
+        assert_eq!(parse_line(&words), Ok(Command::Run(files.clone())));
         let words = ["check", "-c", "m.toml", "--runtime", "runc", "a.toml", "pods"];
-        assert_eq!(parse_words(&words), Ok(Command::Check(files)));
-        assert_eq!(parse_words(&["run", "--help", "x"]), Ok(Command::Print(RUN_HELP)));
-        assert_eq!(parse_words(&["help", "check"]), Ok(Command::Print(CHECK_HELP)));
-        assert_eq!(parse_words(&["--version"]), Ok(Command::Print(VERSION)));
-        assert_eq!(parse_words(&[]), Ok(Command::Print(HELP)));
+        assert_eq!(parse_line(&words), Ok(Command::Check(files)));
+        assert_eq!(parse_line(&["run", "--help", "x"]), Ok(Command::Print(RUN_HELP)));
+        assert_eq!(parse_line(&["help", "check"]), Ok(Command::Print(CHECK_HELP)));
+        let mount = |options: &str| Command::Mount {
+            source: "-s".to_owned(),
+            path: "/p".to_owned(),
+            kind: "ext4".to_owned(),
+            options: options.to_owned(),
+        };
+        assert_eq!(parse_line(&["mount", "-s", "/p", "ext4", ""]), Ok(mount("")));
+        assert_eq!(parse_line(&["mount", "-s", "/p", "ext4", "ro"]), Ok(mount("ro")));
+        let module = Command::LoadModule("loop max_loop=4".to_owned());
+        assert_eq!(parse_line(&["load-module", "loop max_loop=4"]), Ok(module));
+        assert_eq!(parse_line(&["unmount-all"]), Ok(Command::UnmountAll));
+        assert_eq!(parse_line(&["--version"]), Ok(Command::Print(VERSION)));
+        assert_eq!(parse_line(&[]), Ok(Command::Print(HELP)));
     }
 
     #[test]
@@ -213,9 +255,11 @@ mod tests {
             (&["run", "--colour"], "invalid option '--colour'"),
             (&["run", "--config"], "missing argument for option '--config'"),
             (&["--quiet"], "invalid option '--quiet'"),
+            (&["mount", "/dev/sda1"], "1 arguments instead of 4"),
+            (&["unmount-all", "now"], "1 arguments instead of 0"),
             (&["log-writer", "now"], "unexpected argument \"now\""),
         ] {
-            assert_eq!(parse_words(words), Err(error.to_owned()), "{words:?}");
+            assert_eq!(parse_line(words), Err(error.to_owned()), "{words:?}");
         }
     }
 }

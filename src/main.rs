@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use outrigger::cli::{self, Command, Files, status};
-use outrigger::linux::log_writer;
+use outrigger::linux::{file_systems, kernel_modules, log_writer, unmount};
 use outrigger::{outline, run};
 
 fn main() -> ExitCode {
@@ -33,6 +33,11 @@ fn main() -> ExitCode {
             }
         },
         Command::LogWriter => write_logs(),
+        Command::Mount { source, path, kind, options } => {
+            tell(file_systems::mount_here(&source, &path, &kind, &options))
+        }
+        Command::LoadModule(entry) => tell(kernel_modules::load_here(&entry)),
+        Command::UnmountAll => tell(unmount::unmount_all_here()),
     })
 }
 
@@ -57,6 +62,18 @@ fn write_logs() -> u8 {
         Ok(()) => status::FINE,
         Err(error) => {
             eprintln!("outrigger: error: the log writer cannot go on: {error}");
+            status::SYSTEM
+        }
+    }
+}
+
+/// For a PID 1 that runs this as its child: it says the error in its own words, so there is
+/// nothing before it.
+fn tell(done: Result<(), String>) -> u8 {
+    match done {
+        Ok(()) => status::FINE,
+        Err(error) => {
+            eprintln!("{error}");
             status::SYSTEM
         }
     }

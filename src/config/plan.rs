@@ -79,6 +79,26 @@ pub enum LogDestination {
     Files,
 }
 
+/// A file system that PID 1 mounts before it starts anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// What is mounted: a device (`/dev/mmcblk0p3`), or what the file system takes for one
+    /// (`ubi0:data`, `tmpfs`).
+    pub source: String,
+    /// Absolute path of the directory; made if it is missing.
+    pub path: String,
+    /// The file system's type as the kernel names it (`ext4`).
+    pub kind: String,
+    /// As in fstab(5), without those that only mount(8) acts on.
+    pub options: Vec<String>,
+    /// The program that checks the device before, with its arguments; the source is the last one.
+    pub fsck: Option<Vec<String>>,
+    /// Whether the machine goes on without it.
+    pub optional: bool,
+    /// How long all of it may take: waiting for the device, the check, the mount.
+    pub timeout: Duration,
+}
+
 /// A group of containers that start, live and stop together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pod {

@@ -94,6 +94,7 @@ impl Call {
             cgroup: entrance.and_then(Entrance::cgroup),
             further_procs: &further_procs,
             unified_view,
+            terminal: false,
         };
         let spawned = spawn::spawn(&command, spawner).map_err(|errno| failed(errno.desc().to_owned()))?;
         // Only our end: the program's blocks when it says more than we take, as pipes do.

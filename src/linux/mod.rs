@@ -11,11 +11,16 @@ pub mod clock;
 pub mod console;
 pub mod container;
 pub mod crash;
+pub mod file_systems;
 pub mod initramfs;
+pub mod job;
+pub mod kernel_modules;
 pub mod kmsg;
 pub mod log_sink;
 pub mod log_socket;
 pub mod log_writer;
+pub mod machine_settings;
+pub mod mount_options;
 pub mod mount_table;
 pub mod mounts;
 pub mod network_namespace;
@@ -28,6 +33,7 @@ pub mod reactor;
 pub mod reap;
 pub mod regular_file;
 pub mod removal;
+pub mod rescue;
 pub mod runtime;
 pub mod signals;
 pub mod sources;
@@ -410,6 +416,7 @@ impl Host {
             cgroup: None,
             further_procs: &[],
             unified_view: false,
+            terminal: false,
         };
         let process = spawn::spawn(&command, &mut self.spawner).map_err(failed)?;
         self.log_writer = Some(process.into());

@@ -64,9 +64,10 @@ fn go_back(own: &File) -> Result<(), String> {
         .map_err(|errno| format!("cannot go back to the host's network namespace: {}", errno.desc()))
 }
 
-/// `ioctl(SIOCSIFFLAGS)` — sets `IFF_UP` on `lo`, netdevice(7).
+/// `ioctl(SIOCSIFFLAGS)` — sets `IFF_UP` on `lo` of the network namespace that we are in,
+/// netdevice(7).
 #[allow(unsafe_code, reason = "nix has no wrapper for these requests")]
-fn bring_loopback_up() -> nix::Result<()> {
+pub(super) fn bring_loopback_up() -> nix::Result<()> {
     let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     // SAFETY: the structure is plain bytes and a union of such; zero is a value of each.
     let mut request: libc::ifreq = unsafe { core::mem::zeroed() };

@@ -37,7 +37,8 @@ pub fn fit_to_host(runtime: Runtime, unified_host: bool) -> Result<Runtime, Stri
     runtime.with_cgroup_manager(manager).map_err(|error| error.to_string())
 }
 
-fn search(name: &str) -> Option<PathBuf> {
+/// The executable file with this name in PATH, or where that is not set, in the usual directories.
+pub(super) fn search(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned());
     let directories = path.split(':').filter(|directory| directory.starts_with('/'));
     directories.map(|directory| Path::new(directory).join(name)).find(|path| is_executable(path))

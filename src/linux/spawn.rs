@@ -26,6 +26,9 @@ pub struct Command<'a> {
     /// Whether it gets a mount namespace of its own, in which the unified hierarchy is all that
     /// is at `/sys/fs/cgroup`: crun refuses to work on a host that has both kinds there.
     pub unified_view: bool,
+    /// Whether its standard input, if that is a terminal, becomes the controlling terminal of its
+    /// session, taken from whoever has it.
+    pub terminal: bool,
 }
 
 /// A cgroup of the unified hierarchy.
@@ -68,6 +71,15 @@ impl Spawner {
                 libc::setrlimit(libc::RLIMIT_NOFILE, &raised);
             }
         }
+        Spawner { lacks: Lacks::default(), descriptors }
+    }
+
+    /// Takes note alone: for children that are made before [`Spawner::prepare`].
+    #[allow(unsafe_code, reason = "as above")]
+    pub fn take_note() -> Spawner {
+        let mut descriptors = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
+        // SAFETY: it writes one structure that outlives it.
+        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut descriptors) };
         Spawner { lacks: Lacks::default(), descriptors }
     }
 
@@ -238,6 +250,10 @@ fn become_program(
                 note(&mut errno, libc::dup2(source.as_raw_fd(), target) == target);
             }
         }
+        if command.terminal {
+            // No terminal, or one that refuses: it works without job control.
+            libc::ioctl(0, libc::TIOCSCTTY as _, 1);
+        }
         // What we were given open without close-on-exec is not for containers either. Linux
         // 5.11; before that only what our own parent has leaked stays open.
         libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
@@ -299,6 +315,7 @@ mod tests {
             cgroup: None,
             further_procs: &[],
             unified_view: false,
+            terminal: false,
         };
         let spawned = spawn(&command, &mut Spawner::prepare()).unwrap();
         drop(write);

@@ -1,5 +1,6 @@
 //! The end of all mounts, so that every file system on a device is clean when the power goes.
 
+use core::time::Duration;
 use std::fs;
 
 use nix::errno::Errno;
@@ -7,7 +8,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, sync};
 
 use super::mount_table::{self, Mount};
-use super::reason;
+use super::{job, reason};
 
 /// What stays: nothing in them is on a device, and others need them until the very end. Whatever
 /// is below `/proc`, `/sys` or `/dev` stays with them.
@@ -27,9 +28,20 @@ const ROUNDS_MAX: usize = 16;
 /// and `/` too. Loop devices go with their mount (they clear themselves, loop(4)); device mapper
 /// targets stay: with nothing mounted there is nothing of theirs left to write.
 ///
-/// Blocks as long as the devices take: not to be called by PID 1 itself, but in a child with a
-/// deadline, when nothing else runs any more. Returns what could not be unmounted, and why.
-pub fn unmount_all() -> Vec<String> {
+/// To be called when nothing else runs any more. It is done in a child, as devices may take for
+/// ever; that is killed after `patience`, with whatever was not unmounted by then. Calls `tick` at
+/// least every second. Returns what could not be done, and why.
+pub fn unmount_all(patience: Duration, tick: &mut dyn FnMut()) -> Vec<String> {
+    match job::listen_to_ourselves(&["unmount-all"], patience, tick) {
+        Ok(Ok(())) => Vec::new(),
+        Ok(Err(errors)) => errors.lines().map(str::to_owned).collect(),
+        Err(error) => vec![format!("cannot unmount everything: {error}")],
+    }
+}
+
+/// `outrigger unmount-all`: the same in this very process. In the error: a line for each thing that
+/// could not be done.
+pub fn unmount_all_here() -> Result<(), String> {
     let mut errors = Vec::new();
     // First: whatever happens below, what was written until now is safe.
     sync();
@@ -68,7 +80,7 @@ pub fn unmount_all() -> Vec<String> {
             errno.desc()
         ));
     }
-    errors
+    if errors.is_empty() { Ok(()) } else { Err(errors.join("\n")) }
 }
 
 fn to_be_unmounted() -> Result<Vec<Mount>, String> {
