@@ -30,7 +30,7 @@ use crate::oci::spec::{self, DeviceKind, DeviceNumber, Facts};
 use crate::supervisor::action::ContainerAction;
 use crate::supervisor::event::{ContainerEvent, Event};
 use crate::supervisor::probe::ProbeKind;
-use crate::supervisor::record::{ExitStatus, Instance, failure};
+use crate::supervisor::record::{Exit, ExitStatus, Instance, failure};
 use crate::supervisor::report::Severity;
 
 /// What this machine has of a container.
@@ -293,7 +293,7 @@ impl Host {
             Ok(None) => self.tell(place.id, ContainerEvent::Created),
             Ok(Some(status)) => {
                 self.tell(place.id, ContainerEvent::Created);
-                self.tell(place.id, ContainerEvent::Exited(status));
+                self.tell_exited(place, status);
             }
             Err(error) => self.tell(place.id, ContainerEvent::CreateFailed(failure(&error))),
         }
@@ -452,13 +452,21 @@ impl Host {
         let said = String::from_utf8_lossy(said);
         let error = command::last_error(&log).or_else(|| command::last_error(&said));
         let how = describe_status(status);
-        match error {
+        let mut text = match error {
             Some(error) => format!("the runtime's `{name}` failed: {error}"),
             None if step == Step::Create => {
                 format!("the runtime's `{name}` failed: {how}; what it printed is in the container's log")
             }
             None => format!("the runtime's `{name}` failed: {how}"),
+        };
+        // Later steps would tell of what befell the container itself.
+        let starts = matches!(step, Step::Create | Step::Start);
+        if starts && self.cgroups.had_oom_kill(&place.pod.name, &place.container.name) {
+            text.push_str(
+                "; OOMKilled: the memory limit holds for the runtime, too, and may be too small for it",
+            );
         }
+        text
     }
 }
 
@@ -488,12 +496,18 @@ impl Host {
                 if let Some(body) = self.body_mut(id) {
                     body.first = None;
                 }
-                self.tell(id, ContainerEvent::Exited(status));
+                self.at_place(id, |host, place| host.tell_exited(place, status));
             }
             Ended::Lifecycle => self.note_call_ended(id, status),
             Ended::Exec(kind) => self.note_exec_ended(id, kind, status),
         }
         true
+    }
+
+    /// Before its removal: the cgroup knows whether the OOM killer came.
+    fn tell_exited(&mut self, place: &Place<'_>, status: ExitStatus) {
+        let oom_killed = self.cgroups.had_oom_kill(&place.pod.name, &place.container.name);
+        self.tell(place.id, ContainerEvent::Exited(Exit { status, oom_killed }));
     }
 
     pub(super) fn is_create_under_way(&self) -> bool {
