@@ -27,7 +27,11 @@ pub(crate) fn ten_containers_fit_into_the_memory_budget(arch: Arch) {
     );
     let mut machine = Setup::new(arch).pod("crowd", &pod).shell().boot();
     machine.wait_for("* pod crowd: ready");
-    let log_writer = machine.run("pgrep -f 'outrigger log-writer' | head -n 1");
+    let log_writer = machine.run(
+        "for process in /proc/[0-9]*; do\n\
+             tr '\\0' ' ' < $process/cmdline | grep -q '^outrigger log-writer' && echo ${process#/proc/}\n\
+         done; true",
+    );
     let mut sum = 0;
     for (name, pid) in [("supervisor", "1"), ("log writer", log_writer.as_str())] {
         let rollup = machine.run(&format!("cat /proc/{pid}/smaps_rollup"));
