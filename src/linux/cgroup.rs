@@ -36,7 +36,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::cgroup_layout::{Layout, own_unified_path};
+use super::cgroup_layout::{Layout, Legacy, own_unified_path};
 use super::cgroup_limits::{self, Controller};
 use super::delegation::is_delegated;
 use super::spawn;
@@ -345,9 +345,11 @@ impl Tree {
         let limiting = |mount: &PathBuf| {
             self.homes.iter().any(|(_, home)| home.as_ref().is_some_and(|home| home.mount == *mount))
         };
+        // A new cgroup of `cpuset` takes no process before it was given processors (cpuset(7)).
+        let counts = |legacy: &&Legacy| !legacy.controllers.iter().any(|name| name == "cpuset");
         let counting = match self.layout.unified {
             Some(_) => None,
-            None => self.layout.legacy.first().map(|legacy| &legacy.mount),
+            None => self.layout.legacy.iter().find(counts).map(|legacy| &legacy.mount),
         };
         let legacy = self.layout.legacy.iter().map(|legacy| &legacy.mount);
         legacy.filter(move |mount| limiting(mount) || counting == Some(*mount))

@@ -183,15 +183,19 @@ impl Host {
         self.start_call(place, Step::Identify, &words, Voice::Kept)
     }
 
-    fn note_identified(&mut self, place: &Place<'_>, status: ExitStatus, said: &str) {
+    fn note_identified(&mut self, place: &Place<'_>, status: ExitStatus, said: &[u8]) {
         let identified = || {
             let path = runtime::find(self.plan.machine.runtime.as_deref())?;
+            if let Some(error) = spawn::exec_error(said) {
+                return Err(format!("cannot execute `{}`: {}", path.display(), error.errno.desc()));
+            }
+            let said = String::from_utf8_lossy(said);
             if status != ExitStatus::Code(0) {
                 let how = describe_status(status);
                 let said = said.lines().next().map(|line| format!(": {line}")).unwrap_or_default();
                 return Err(format!("`{} --version` failed: {how}{said}", path.display()));
             }
-            let runtime = Runtime::identify(&text(&path), said).map_err(|error| error.to_string())?;
+            let runtime = Runtime::identify(&text(&path), &said).map_err(|error| error.to_string())?;
             runtime::fit_to_host(runtime, self.cgroups.is_unified())
         };
         let created = match identified() {
@@ -529,7 +533,7 @@ impl Host {
                 return host.go_on_removing_after(place, step, status, &said);
             }
             match step {
-                Step::Identify => host.note_identified(place, status, &String::from_utf8_lossy(&said)),
+                Step::Identify => host.note_identified(place, status, &said),
                 Step::Create => host.note_created(place, status, &said),
                 Step::Start => host.note_started(place, status, &said),
                 Step::Delete => {}

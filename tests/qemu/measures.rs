@@ -64,13 +64,13 @@ const POD: &str = r#"
     [[containers]]
     name = "main"
     rootfs = "/srv/busybox"
-    command = ["/bin/sh", "-c", "read up rest < /proc/uptime; echo \"up $up s\"; sleep 100000"]
+    command = ["/bin/sh", "-c", "read up rest < /proc/uptime; echo \"main is up at $up s\"; sleep 100000"]
 "#;
 
 /// What outrigger does before its pods, and then the same calls of crun, one after the other.
 const SCRIPT: &str = r"
     mkdir /newroot
-    mount --rbind / /newroot; cd /newroot; mount --move . /; cd /newroot; exec chroot . /bin/sh /rest
+    mount --rbind / /newroot; cd /newroot; mount --move . /; exec chroot . /bin/sh /rest
 ";
 const REST: &str = r"
     mount -t proc -o nosuid,nodev,noexec proc /proc
@@ -100,12 +100,13 @@ const REST: &str = r"
 fn time_to_main(setup: Setup) -> f64 {
     // The hand-over is said on the console only if it shows everything.
     let machine = setup.append("loglevel=7").boot();
-    let end = machine.wait_for("up ");
+    let end = machine.wait_for("main is up at ");
     let end = machine.wait_for_after(end, " s\n");
     let text = machine.text();
     let line = text.lines().find(|line| line.contains("Run /init as init process")).unwrap();
     let handed_over: f64 = line.split(['[', ']']).nth(1).unwrap().trim().parse().unwrap();
-    let up: f64 = text[..end].rsplit("up ").next().unwrap().trim_end_matches(" s\n").parse().unwrap();
+    let up: f64 =
+        text[..end].rsplit("main is up at ").next().unwrap().trim_end_matches(" s\n").parse().unwrap();
     up - handed_over
 }
 

@@ -2,7 +2,7 @@
 //! be written to.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use super::arch::Arch;
@@ -51,8 +51,9 @@ pub(crate) fn cgroups_of_version_1_alone_have_their_limits(arch: Arch) {
     power_off(machine);
 }
 
+/// What such a device has: a small initramfs, gone when the root is there, and the root on a disk.
 pub(crate) fn sixty_four_mebibytes_are_enough(arch: Arch) {
-    let mut machine = Setup::new(arch).memory(64).pod("gateway", GATEWAY).shell().boot();
+    let mut machine = boot_from_squashfs(Setup::new(arch).memory(64).pod("gateway", GATEWAY).shell());
     see_a_pod_through(&mut machine);
     println!("{}", machine.run("free -k | head -n 2"));
     power_off(machine);
@@ -60,43 +61,46 @@ pub(crate) fn sixty_four_mebibytes_are_enough(arch: Arch) {
 
 /// The root is a squashfs on a disk; what must be written is in memory.
 pub(crate) fn a_root_that_cannot_be_written_to_is_no_hindrance(arch: Arch) {
-    let setup = Setup::new(arch).pod("gateway", GATEWAY).shell();
-    let disk = setup.build_squashfs();
-    let mut machine = setup
-        .disk(&disk)
-        .script(
-            "init",
-            "mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev\n\
-             for module in virtio_pci virtio_blk squashfs; do modprobe $module; done\n\
-             until [ -b /dev/vda ]; do sleep 0.1; done\n\
-             mount -t squashfs -o ro /dev/vda /mnt\n\
-             umount /dev; umount /sys; umount /proc\n\
-             exec switch_root /mnt /sbin/outrigger",
-        )
-        .boot();
+    let mut machine = boot_from_squashfs(Setup::new(arch).pod("gateway", GATEWAY).shell());
     see_a_pod_through(&mut machine);
     assert_eq!(machine.run("touch /etc/x 2> /dev/null || echo read-only"), "read-only");
     assert_eq!(machine.run("grep ' / ' /proc/mounts | cut -d ' ' -f 3"), "squashfs");
     power_off(machine);
 }
 
-impl Setup {
-    /// A squashfs with all that the image has, the test's files included, in the test's directory.
-    fn build_squashfs(&self) -> PathBuf {
-        self.write_machine_file();
-        let (root, disk) = (self.path("root"), self.path("root.squashfs"));
-        fs::create_dir(&root).unwrap();
-        self.build_image();
-        let parts = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/qemu").join(self.arch.name());
-        for part in ["base", "outrigger"] {
-            let file = parts.join(part).with_extension("cpio.gz");
-            let script = format!("gzip -dc '{}' | cpio --quiet -idum", file.display());
-            shell(&script, &root);
-        }
-        shell("cp -a ../files/. .", &root);
-        shell("mksquashfs . ../root.squashfs -quiet -no-progress -comp gzip -all-root", &root);
-        disk
+/// What an initramfs of busybox does to get to the root.
+const TO_THE_ROOT: &str = "#!/bin/busybox sh\n\
+     busybox mount -t proc proc /proc; busybox mount -t devtmpfs dev /dev\n\
+     for module in virtio_pci virtio_blk squashfs; do busybox modprobe $module; done\n\
+     until [ -b /dev/vda ]; do busybox sleep 0.1; done\n\
+     busybox mount -t squashfs -o ro /dev/vda /mnt\n\
+     busybox umount /dev; busybox umount /proc\n\
+     exec busybox switch_root /mnt /sbin/outrigger\n";
+
+/// With all that the image has on a disk, the test's files included.
+fn boot_from_squashfs(setup: Setup) -> Machine {
+    setup.write_machine_file();
+    setup.build_image();
+    let (root, small) = (setup.path("root"), setup.path("small"));
+    let parts = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/qemu").join(setup.arch.name());
+    for directory in [&root, &small.join("bin"), &small.join("lib"), &small.join("mnt"), &small.join("dev")] {
+        fs::create_dir_all(directory).unwrap();
     }
+    fs::create_dir(small.join("proc")).unwrap();
+    for part in ["base", "outrigger"] {
+        let file = parts.join(part).with_extension("cpio.gz");
+        shell(&format!("gzip -dc '{}' | cpio --quiet -idum", file.display()), &root);
+    }
+    shell("cp -a ../files/. .", &root);
+    shell("mksquashfs . ../root.squashfs -quiet -no-progress -comp gzip -all-root", &root);
+    fs::write(small.join("init"), TO_THE_ROOT).unwrap();
+    shell(
+        "cp ../root/bin/busybox bin/; cp -a ../root/lib/modules lib/; chmod 755 init; \
+         find . -mindepth 1 | cpio --quiet -o -H newc -R 0:0 | gzip -1 > ../initramfs.cpio.gz",
+        &small,
+    );
+    let disk = setup.path("root.squashfs");
+    Machine::start(setup.disk(&disk))
 }
 
 fn shell(script: &str, directory: &Path) {
