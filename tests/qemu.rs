@@ -68,8 +68,8 @@ mod x86_64_alone {
     }
 
     #[test]
-    fn sixty_four_mebibytes_are_enough() {
-        variants::sixty_four_mebibytes_are_enough(Arch::X86_64);
+    fn what_is_left_of_64_mebibytes_is_enough() {
+        variants::what_is_left_of_64_mebibytes_is_enough(Arch::X86_64);
     }
 
     #[test]

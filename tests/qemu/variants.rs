@@ -51,11 +51,17 @@ pub(crate) fn cgroups_of_version_1_alone_have_their_limits(arch: Arch) {
     power_off(machine);
 }
 
-/// What such a device has: a small initramfs, gone when the root is there, and the root on a disk.
-pub(crate) fn sixty_four_mebibytes_are_enough(arch: Arch) {
-    let mut machine = boot_from_squashfs(Setup::new(arch).memory(64).pod("gateway", GATEWAY).shell());
+/// Debian's kernel takes some 45 MiB for itself and does not boot in 64 MiB at all. With 92 MiB it
+/// leaves what a device's own kernel leaves of 64. A small initramfs, and the root on a disk.
+pub(crate) fn what_is_left_of_64_mebibytes_is_enough(arch: Arch) {
+    let mut machine = boot_from_squashfs(Setup::new(arch).memory(92).pod("gateway", GATEWAY).shell());
     see_a_pod_through(&mut machine);
-    println!("{}", machine.run("free -k | head -n 2"));
+    let total = machine.run("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo");
+    let available = machine.run("sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo");
+    println!(
+        "of 92 MiB the kernel leaves {total} kB; with a pod of two containers {available} kB are available"
+    );
+    assert!(total.parse::<u32>().unwrap() < 60_000, "{total} kB");
     power_off(machine);
 }
 
