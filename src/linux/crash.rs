@@ -104,8 +104,6 @@ pub fn install() {
         before: std::env::var(VARIABLE).ok().and_then(|text| Crashes::parse(&text)),
     };
     PREPARED.store(Box::into_raw(Box::new(prepared)), Ordering::Release);
-    // Once executed anew its name would be `exe`.
-    let _ = nix::sys::prctl::set_name(c"outrigger");
     std::panic::set_hook(Box::new(handle_panic));
     take_signals();
 }
