@@ -21,7 +21,7 @@ const CHECKS_MIN: usize = 45;
 
 /// What a container does in this machine: it says hello, and goodbye when it is stopped.
 const GREETER: &str = "trap 'echo goodbye from $1; exit 0' TERM; echo hello from $1; \
-                       echo hello to the log >&2; while :; do sleep 0.1; done";
+                       echo hello to the log >&2; sleep 100000 & wait";
 
 fn container(name: &str, further: &str) -> String {
     format!(
@@ -44,7 +44,7 @@ pub(crate) fn the_service_keeps_its_promises() {
          {{ name = \"gate\", host-path = \"/run\" }}]\n\
          [[init-containers]]\nrestart-policy = \"always\"\n{}\
          mounts = [{{ volume = \"gate\", path = \"/data\" }}]\n\
-         startup-probe = {{ exec = {{ command = [\"/bin/test\", \"-e\", \"/data/may-start\"] }}, period = \"200ms\", \
+         startup-probe = {{ exec = {{ command = [\"/bin/test\", \"-e\", \"/data/may-start\"] }}, period = \"500ms\", \
          failure-threshold = 1000 }}\n\
          [[containers]]\n{}mounts = [{{ volume = \"data\", path = \"/data\" }}]\n\
          resources = {{ limits = {{ memory = \"32Mi\" }} }}\n",
