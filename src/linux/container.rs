@@ -193,7 +193,8 @@ impl Host {
             if status != ExitStatus::Code(0) {
                 let how = describe_status(status);
                 let said = said.lines().next().map(|line| format!(": {line}")).unwrap_or_default();
-                return Err(format!("`{} --version` failed: {how}{said}", path.display()));
+                let oom = self.oom_remark(place);
+                return Err(format!("`{} --version` failed: {how}{said}{oom}", path.display()));
             }
             let runtime = Runtime::identify(&text(&path), &said).map_err(|error| error.to_string())?;
             runtime::fit_to_host(runtime, self.cgroups.is_unified())
@@ -464,13 +465,19 @@ impl Host {
             None => format!("the runtime's `{name}` failed: {how}"),
         };
         // Later steps would tell of what befell the container itself.
-        let starts = matches!(step, Step::Create | Step::Start);
-        if starts && self.cgroups.had_oom_kill(&place.pod.name, &place.container.name) {
-            text.push_str(
-                "; OOMKilled: the memory limit holds for the runtime, too, and may be too small for it",
-            );
+        if matches!(step, Step::Create | Step::Start) {
+            text.push_str(self.oom_remark(place));
         }
         text
+    }
+
+    /// What is to be added to the reason of a start that failed.
+    fn oom_remark(&self, place: &Place<'_>) -> &'static str {
+        if self.cgroups.had_oom_kill(&place.pod.name, &place.container.name) {
+            "; OOMKilled: memory limits hold for the runtime, too, and may be too small for it"
+        } else {
+            ""
+        }
     }
 }
 

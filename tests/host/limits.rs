@@ -110,15 +110,23 @@ fn a_runtime_that_does_not_fit_into_the_limit_is_told_as_that() {
         for runtime in RUNTIMES {
             let mut machine = Machine::new(runtime);
             machine.wrap(wrapper);
-            machine.pod("test", &LIMITED.replace("16Mi", "256Ki"));
-            let run = machine.run();
-            let told = run.wait_for("test/app: cannot start: the runtime's `create` failed: ");
-            let text = run.line(told).text;
-            assert!(
-                text.contains("; OOMKilled: the memory limit holds for the runtime, too"),
-                "{layout}: {text}"
-            );
-            run.stop();
+            // Of a pod in which every container has a limit it is met already when the runtime is
+            // asked who it is.
+            let unlimited =
+                "\n[[init-containers]]\nname = \"free\"\nrootfs = \"ROOTFS\"\ncommand = [\"/bin/true\"]\n";
+            for (more, failed) in
+                [("", " --version` failed: "), (unlimited, "the runtime's `create` failed: ")]
+            {
+                machine.pod("test", &format!("{}{more}", LIMITED.replace("16Mi", "256Ki")));
+                let run = machine.run();
+                let text = run.line(run.wait_for("test/app: cannot start: ")).text;
+                assert!(text.contains(failed), "{layout}: {text}");
+                assert!(
+                    text.contains("; OOMKilled: memory limits hold for the runtime, too"),
+                    "{layout}: {text}"
+                );
+                run.stop();
+            }
         }
     }
 }
@@ -214,9 +222,11 @@ fn a_memory_limit_is_there_before_the_first_instruction() {
             let cgroup = mount.join(&machine.cgroup_root()[1..]).join("test/app");
             let limit = std::fs::read_to_string(cgroup.join(file)).unwrap();
             assert_eq!(limit.trim(), "33554432", "{layout}, {runtime}");
-            // The script's `sleep` may be gone by now; the script itself is not.
+            // The script's `sleep` may be gone by now, or ended and out of its cgroups; the script
+            // itself is not.
             let read = |pid| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok();
-            let own = machine.processes("test", "app").into_iter().find_map(read).unwrap();
+            let here = |own: &String| own.contains("/test/app");
+            let own = machine.processes("test", "app").into_iter().filter_map(read).find(here).unwrap();
             let in_limit = own
                 .lines()
                 .filter(|line| line.contains(":memory:") || line.starts_with("0::"))
