@@ -213,7 +213,7 @@ mod tests {
         let console = Console {
             own: Some(write),
             kmsg: Kmsg::closed(),
-            style: Style { terminal: true, colour: false },
+            style: Style { terminal: true, colour: false, journal: false },
             column: Column::new(Names::new(core::iter::empty()), Source::Supervisor),
             lost: 0,
             cut: false,
