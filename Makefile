@@ -3,13 +3,16 @@
 CARGO ?= cargo
 RELEASE = target/release/outrigger
 
-.PHONY: help build check test demo cross clean
+.PHONY: help build check test demo cross qemu qemu-systemd image clean
 
 help:
 	@echo "make demo   build, prepare and run the demo pod under a real runtime (root, Debian)"
 	@echo "make check  format, lints, unit and data tests: minutes, no root"
-	@echo "make test   everything: check, documentation, real runtimes (root, Debian)"
+	@echo "make test   everything: check, documentation, real runtimes, boots (root, Debian)"
 	@echo "make build  the release build, $(RELEASE)"
+	@echo "make qemu   boots all three under QEMU and looks at them; ARCH=armv7 for one (root, Debian)"
+	@echo "make qemu-systemd  boots a Debian with systemd and looks at the unit (root, Debian)"
+	@echo "make image ARCH=x86_64|aarch64|armv7  a bootable demonstration, and how to boot it (root, Debian)"
 	@echo "make cross  static programs for armv7, aarch64 and x86-64, target/cross/TARGET/outrigger; sizes"
 
 build:
@@ -25,10 +28,11 @@ check:
 test: check
 	@scripts/install-packages crun runc busybox strace
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
-	$(CARGO) test --locked --bins --test host
+	$(CARGO) test --locked --bins --test host --test crash
 	$(MAKE) build
 	scripts/demo $(RELEASE)
 	OUTRIGGER_RUNTIME=runc scripts/demo $(RELEASE)
+	$(MAKE) qemu
 
 demo: build
 	@scripts/install-packages crun runc busybox
@@ -36,6 +40,22 @@ demo: build
 
 cross:
 	@cross/build
+
+# What is on x86_64 or armv7 alone comes with that one. The unit under systemd takes minutes of its own:
+# make qemu-systemd.
+qemu: cross
+	@scripts/install-packages cc crun busybox cpio depmod dumpe2fs mke2fs mksquashfs setpriv \
+	    qemu-system-x86_64 qemu-system-aarch64
+	@for arch in $(or $(ARCH),x86_64 aarch64 armv7); do tests/qemu/packages $$arch || exit 1; done
+	$(CARGO) test --locked --test qemu -- $(or $(ARCH),x86_64 aarch64 armv7)
+
+qemu-systemd: cross
+	@scripts/install-packages cc busybox cpio depmod mmdebstrap mksquashfs setpriv qemu-system-x86_64
+	@tests/qemu/packages x86_64
+	$(CARGO) test --locked --test qemu -- systemd_252
+
+image:
+	@scripts/image "$(ARCH)"
 
 clean:
 	$(CARGO) clean

@@ -18,12 +18,14 @@ mod qemu {
     pub(crate) mod lifecycle;
     pub(crate) mod limits;
     mod machine;
+    pub(crate) mod measures;
     mod monitor;
     mod setup;
     mod shell;
     pub(crate) mod storms;
     pub(crate) mod systemd;
     mod turn;
+    pub(crate) mod variants;
 }
 
 /// The same situations on every architecture, each as `<architecture>::<situation>`.
@@ -54,6 +56,39 @@ on_every_architecture! {
     faults::a_rescue_shell_can_be_asked_for_on_the_kernel_command_line,
     faults::the_failure_of_an_essential_pod_reboots_in_time,
     faults::a_panic_of_the_supervisor_is_survived,
+}
+
+/// Machines that are made otherwise, and figures: where one architecture says it for all.
+mod x86_64_alone {
+    use super::qemu::{arch::Arch, measures, variants};
+
+    #[test]
+    fn cgroups_of_version_1_alone_have_their_limits() {
+        variants::cgroups_of_version_1_alone_have_their_limits(Arch::X86_64);
+    }
+
+    #[test]
+    fn what_is_left_of_64_mebibytes_is_enough() {
+        variants::what_is_left_of_64_mebibytes_is_enough(Arch::X86_64);
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_written_to_is_no_hindrance() {
+        variants::a_root_that_cannot_be_written_to_is_no_hindrance(Arch::X86_64);
+    }
+
+    #[test]
+    fn the_first_main_container_is_nearly_as_quick_as_by_a_script() {
+        measures::the_first_main_container_is_nearly_as_quick_as_by_a_script(Arch::X86_64);
+    }
+}
+
+/// The smallest machines have the least memory.
+mod armv7_alone {
+    #[test]
+    fn ten_containers_fit_into_the_memory_budget() {
+        super::qemu::measures::ten_containers_fit_into_the_memory_budget(super::qemu::arch::Arch::Armv7);
+    }
 }
 
 /// Not as PID 1, but under Debian's.

@@ -36,8 +36,8 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::cgroup_layout::{Layout, own_unified_path};
-use super::cgroup_limits::Controller;
+use super::cgroup_layout::{Layout, Legacy, own_unified_path};
+use super::cgroup_limits::{self, Controller};
 use super::delegation::is_delegated;
 use super::spawn;
 use crate::config::plan::Resources;
@@ -209,6 +209,9 @@ impl Tree {
         let path = self.container(pod, container);
         self.make(&path)?;
         self.limit(&path, resources)?;
+        if let Some(memory) = self.memory().filter(|memory| memory.unified) {
+            cgroup_limits::kill_together(&memory.mount.join(&path));
+        }
         if let Some(unified) = &self.layout.unified {
             let events = unified.join(&path).join("cgroup.events");
             // Before: a second watch of the same file is the first one.
@@ -290,6 +293,13 @@ impl Tree {
         self.mounts().any(|mount| processes(&mount.join(&path)).is_ok_and(|pids| pids.contains(&pid)))
     }
 
+    /// Whether the OOM killer took a process of a container since its cgroup was made, which is for
+    /// each instance anew. No, where no memory controller can be used.
+    pub fn had_oom_kill(&self, pod: &str, container: &str) -> bool {
+        let path = self.container(pod, container);
+        self.memory().is_some_and(|home| cgroup_limits::had_oom_kill(&home.mount.join(&path), home.unified))
+    }
+
     /// Removes a container's empty cgroup.
     pub fn remove_container(&mut self, pod: &str, container: &str) -> Result<(), String> {
         let path = self.container(pod, container);
@@ -316,6 +326,10 @@ impl Tree {
         });
     }
 
+    fn memory(&self) -> Option<&Home> {
+        self.homes.iter().find(|(controller, _)| *controller == Controller::Memory)?.1.as_ref()
+    }
+
     fn container(&self, pod: &str, container: &str) -> PathBuf {
         self.root.join(pod).join(container)
     }
@@ -331,9 +345,11 @@ impl Tree {
         let limiting = |mount: &PathBuf| {
             self.homes.iter().any(|(_, home)| home.as_ref().is_some_and(|home| home.mount == *mount))
         };
+        // A new cgroup of `cpuset` takes no process before it was given processors (cpuset(7)).
+        let counts = |legacy: &&Legacy| !legacy.controllers.iter().any(|name| name == "cpuset");
         let counting = match self.layout.unified {
             Some(_) => None,
-            None => self.layout.legacy.first().map(|legacy| &legacy.mount),
+            None => self.layout.legacy.iter().find(counts).map(|legacy| &legacy.mount),
         };
         let legacy = self.layout.legacy.iter().map(|legacy| &legacy.mount);
         legacy.filter(move |mount| limiting(mount) || counting == Some(*mount))

@@ -1,5 +1,6 @@
 //! Limits and weights, written through cgroups-rs into either kind of hierarchy.
 
+use std::fs;
 use std::path::Path;
 
 use cgroups_rs::fs::MaxValue;
@@ -82,6 +83,34 @@ impl Controller {
     }
 }
 
+/// Has the OOM killer take all processes of the cgroup at `path` together, as Kubernetes does: what
+/// is left of a container after one of its processes was killed is of little use. Unified
+/// hierarchy only; Linux 4.19, before that it takes one of them.
+pub fn kill_together(path: &Path) {
+    // Not `fs::write`: that would make a file where there is none.
+    let file = fs::OpenOptions::new().write(true).open(path.join("memory.oom.group"));
+    let _ = file.and_then(|mut file| std::io::Write::write_all(&mut file, b"1"));
+}
+
+/// Whether the OOM killer took a process of the cgroup at `path` or below it since it was made, for
+/// whichever limit: `oom_kill` in `memory.events` (unified), in `memory.oom_control` (v1, Linux
+/// 4.13). Those below are looked at, too: in v1, and with the mount option `memory_localevents`,
+/// each counts for itself.
+pub fn had_oom_kill(path: &Path, unified: bool) -> bool {
+    let file = path.join(if unified { "memory.events" } else { "memory.oom_control" });
+    if fs::read_to_string(file).is_ok_and(|text| oom_kills(&text) > 0) {
+        return true;
+    }
+    let Ok(entries) = fs::read_dir(path) else { return false };
+    let mut below = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    below.any(|entry| had_oom_kill(&entry.path(), unified))
+}
+
+fn oom_kills(text: &str) -> u64 {
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
 /// Length of the period in which a quota is spent; the kernel's and Kubernetes' default.
 const PERIOD_MICROS: u64 = 100_000;
 
@@ -107,6 +136,33 @@ fn signed(value: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn oom_kills_are_found_in_either_kind_of_file() {
+        for (text, expected) in [
+            ("low 0\nhigh 0\nmax 31\noom 2\noom_kill 3\noom_group_kill 1\n", 3),
+            ("low 0\nhigh 0\nmax 31\noom 0\noom_kill 0\noom_group_kill 0\n", 0),
+            ("oom_kill_disable 1\nunder_oom 0\noom_kill 1\n", 1),
+            // Linux before 4.13.
+            ("oom_kill_disable 1\nunder_oom 1\n", 0),
+            ("", 0),
+        ] {
+            assert_eq!(oom_kills(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_oom_kill_below_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let payload = directory.path().join("payload");
+        fs::create_dir(&payload).unwrap();
+        fs::write(directory.path().join("memory.oom_control"), "oom_kill 0\n").unwrap();
+        fs::write(payload.join("memory.oom_control"), "oom_kill 1\n").unwrap();
+        assert!(had_oom_kill(directory.path(), false));
+        assert!(!had_oom_kill(directory.path(), true));
+        kill_together(directory.path());
+        assert!(!directory.path().join("memory.oom.group").exists());
+    }
 
     #[test]
     fn cpu_is_converted_as_by_the_kubelet() {

@@ -96,7 +96,7 @@ impl Console {
             terminal::push_line(&mut bytes, self.style, &self.column, clock::wall_time(), piece);
         };
         if self.lost > 0 {
-            add(&format!("warning: {} lines before this one are in the kernel's log alone", self.lost));
+            add(&format!("warning: lines that are in the kernel's log alone: {}", self.lost));
         }
         add(text);
         match write_what_fits(own, &bytes) {
@@ -193,5 +193,68 @@ fn make_sane(settings: &mut Termios) {
         if let Some(character) = settings.control_chars.get_mut(index as usize) {
             *character = value;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::unistd::pipe2;
+
+    use super::*;
+
+    /// A console of one page that is read only when somebody asks.
+    fn stopped() -> (File, Console) {
+        let (read, write) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).unwrap();
+        assert_eq!(fcntl(&write, FcntlArg::F_SETPIPE_SZ(4096)), Ok(4096));
+        let console = Console {
+            own: Some(write),
+            kmsg: Kmsg::closed(),
+            style: Style { terminal: true, colour: false, journal: false },
+            column: Column::new(Names::new(core::iter::empty()), Source::Supervisor),
+            lost: 0,
+            cut: false,
+        };
+        (read.into(), console)
+    }
+
+    /// What stands on it, without the times.
+    fn take(read: &mut File) -> Vec<String> {
+        let mut bytes = vec![0; 8192];
+        let count = read.read(&mut bytes).unwrap();
+        let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+        text.lines().map(|line| line.get(13..).unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_stopped_console_holds_nobody_up_and_is_told_what_it_missed() {
+        let (mut read, mut console) = stopped();
+        // With time and name before it each line has 503 bytes: eight fit.
+        let line = "x".repeat(477);
+        for _ in 0..12 {
+            console.write_line(Severity::Info, &line);
+        }
+        assert_eq!(take(&mut read), vec![format!("outrigger * {line}"); 8]);
+        console.write_line(Severity::Error, "two\nlines\x1b[2J");
+        let expected = [
+            "outrigger * warning: lines that are in the kernel's log alone: 4",
+            "outrigger * error: two",
+            "outrigger * lines\\x1b[2J",
+        ];
+        assert_eq!(take(&mut read), expected);
+    }
+
+    #[test]
+    fn a_line_that_went_out_in_part_is_ended_before_the_next() {
+        let (mut read, mut console) = stopped();
+        console.write_line(Severity::Info, &"x".repeat(9000));
+        assert_eq!(take(&mut read).len(), 1);
+        console.write_line(Severity::Info, "next");
+        let expected =
+            ["", "outrigger * warning: lines that are in the kernel's log alone: 1", "outrigger * next"];
+        assert_eq!(take(&mut read), expected);
     }
 }

@@ -30,7 +30,7 @@ use crate::oci::spec::{self, DeviceKind, DeviceNumber, Facts};
 use crate::supervisor::action::ContainerAction;
 use crate::supervisor::event::{ContainerEvent, Event};
 use crate::supervisor::probe::ProbeKind;
-use crate::supervisor::record::{ExitStatus, Instance, failure};
+use crate::supervisor::record::{Exit, ExitStatus, Instance, failure};
 use crate::supervisor::report::Severity;
 
 /// What this machine has of a container.
@@ -183,15 +183,20 @@ impl Host {
         self.start_call(place, Step::Identify, &words, Voice::Kept)
     }
 
-    fn note_identified(&mut self, place: &Place<'_>, status: ExitStatus, said: &str) {
+    fn note_identified(&mut self, place: &Place<'_>, status: ExitStatus, said: &[u8]) {
         let identified = || {
             let path = runtime::find(self.plan.machine.runtime.as_deref())?;
+            if let Some(error) = spawn::exec_error(said) {
+                return Err(format!("cannot execute `{}`: {}", path.display(), error.errno.desc()));
+            }
+            let said = String::from_utf8_lossy(said);
             if status != ExitStatus::Code(0) {
                 let how = describe_status(status);
                 let said = said.lines().next().map(|line| format!(": {line}")).unwrap_or_default();
-                return Err(format!("`{} --version` failed: {how}{said}", path.display()));
+                let oom = self.oom_remark(place);
+                return Err(format!("`{} --version` failed: {how}{said}{oom}", path.display()));
             }
-            let runtime = Runtime::identify(&text(&path), said).map_err(|error| error.to_string())?;
+            let runtime = Runtime::identify(&text(&path), &said).map_err(|error| error.to_string())?;
             runtime::fit_to_host(runtime, self.cgroups.is_unified())
         };
         let created = match identified() {
@@ -293,7 +298,7 @@ impl Host {
             Ok(None) => self.tell(place.id, ContainerEvent::Created),
             Ok(Some(status)) => {
                 self.tell(place.id, ContainerEvent::Created);
-                self.tell(place.id, ContainerEvent::Exited(status));
+                self.tell_exited(place, status);
             }
             Err(error) => self.tell(place.id, ContainerEvent::CreateFailed(failure(&error))),
         }
@@ -452,12 +457,26 @@ impl Host {
         let said = String::from_utf8_lossy(said);
         let error = command::last_error(&log).or_else(|| command::last_error(&said));
         let how = describe_status(status);
-        match error {
+        let mut text = match error {
             Some(error) => format!("the runtime's `{name}` failed: {error}"),
             None if step == Step::Create => {
                 format!("the runtime's `{name}` failed: {how}; what it printed is in the container's log")
             }
             None => format!("the runtime's `{name}` failed: {how}"),
+        };
+        // Later steps would tell of what befell the container itself.
+        if matches!(step, Step::Create | Step::Start) {
+            text.push_str(self.oom_remark(place));
+        }
+        text
+    }
+
+    /// What is to be added to the reason of a start that failed.
+    fn oom_remark(&self, place: &Place<'_>) -> &'static str {
+        if self.cgroups.had_oom_kill(&place.pod.name, &place.container.name) {
+            "; OOMKilled: memory limits hold for the runtime, too, and may be too small for it"
+        } else {
+            ""
         }
     }
 }
@@ -488,12 +507,18 @@ impl Host {
                 if let Some(body) = self.body_mut(id) {
                     body.first = None;
                 }
-                self.tell(id, ContainerEvent::Exited(status));
+                self.at_place(id, |host, place| host.tell_exited(place, status));
             }
             Ended::Lifecycle => self.note_call_ended(id, status),
             Ended::Exec(kind) => self.note_exec_ended(id, kind, status),
         }
         true
+    }
+
+    /// Before its removal: the cgroup knows whether the OOM killer came.
+    fn tell_exited(&mut self, place: &Place<'_>, status: ExitStatus) {
+        let oom_killed = self.cgroups.had_oom_kill(&place.pod.name, &place.container.name);
+        self.tell(place.id, ContainerEvent::Exited(Exit { status, oom_killed }));
     }
 
     pub(super) fn is_create_under_way(&self) -> bool {
@@ -515,7 +540,7 @@ impl Host {
                 return host.go_on_removing_after(place, step, status, &said);
             }
             match step {
-                Step::Identify => host.note_identified(place, status, &String::from_utf8_lossy(&said)),
+                Step::Identify => host.note_identified(place, status, &said),
                 Step::Create => host.note_created(place, status, &said),
                 Step::Start => host.note_started(place, status, &said),
                 Step::Delete => {}

@@ -325,8 +325,9 @@ const PROGRAM: &CStr = c"/proc/self/exe";
 /// sync(2) in a child, as it may take for ever.
 #[allow(unsafe_code, reason = "fork(2) is not async-signal-safe in every C library; clone(2) is")]
 fn sync_for_a_while() {
+    let (flags, none): (libc::c_long, libc::c_long) = (libc::SIGCHLD.into(), 0);
     // SAFETY: without CLONE_VM and a stack this is fork(2); the child makes two calls and ends.
-    let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    let child = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
     if child == 0 {
         // SAFETY: plain calls without arguments in memory.
         unsafe {
@@ -334,7 +335,8 @@ fn sync_for_a_while() {
             libc::_exit(0);
         }
     }
-    let Ok(child) = libc::pid_t::try_from(child) else { return };
+    #[allow(clippy::cast_possible_truncation, reason = "as wide as a register, it holds a process or -1")]
+    let child = child as libc::pid_t;
     for _ in 0..SYNC_PATIENCE {
         // SAFETY: no status is asked for, and there are no descriptors to watch.
         unsafe {

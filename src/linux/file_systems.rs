@@ -114,7 +114,7 @@ pub fn mount_here(source: &str, path: &str, kind: &str, options: &str) -> Result
         if errno == Errno::ENODEV {
             format!("the kernel does not know the file system `{kind}`; load its module")
         } else if errno == Errno::EINVAL {
-            format!("no valid `{kind}` there, or an option that the kernel does not know")
+            format!("there is no valid `{kind}`, or it does not know one of the options `{options}`")
         } else {
             errno.desc().to_owned()
         }

@@ -107,7 +107,7 @@ impl Host {
         // Created and not started: there is no process whose end would be noticed.
         if body.writers.take().is_some() {
             let sigkill = ExitStatus::Signal(Signal::SIGKILL as u8);
-            self.tell(id, ContainerEvent::Exited(sigkill));
+            self.tell(id, ContainerEvent::Exited(sigkill.into()));
         }
     }
 

@@ -40,9 +40,16 @@ impl Kmsg {
     pub fn open() -> Kmsg {
         let mut options = OpenOptions::new();
         let file = options.write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open("/dev/kmsg").ok();
-        let _ = std::fs::write("/proc/sys/kernel/printk_devkmsg", "on");
+        // The kernel takes the word with its newline only.
+        let _ = std::fs::write("/proc/sys/kernel/printk_devkmsg", "on\n");
         let printk = std::fs::read_to_string("/proc/sys/kernel/printk").unwrap_or_default();
         Kmsg { file, console_level: console_level(&printk) }
+    }
+
+    /// One that takes nothing.
+    #[cfg(test)]
+    pub(super) fn closed() -> Kmsg {
+        Kmsg { file: None, console_level: LEVEL_MAX }
     }
 
     /// Writes a record for each line of `text`. The level is that of `severity`, or as much less

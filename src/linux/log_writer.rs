@@ -89,6 +89,8 @@ impl Settings {
 /// is no descriptor left (`RLIMIT_NOFILE`); what the streams hold is written even then.
 pub fn run(socket: OwnedFd, settings: Settings) -> io::Result<()> {
     block_signals()?;
+    // Executed as /proc/self/exe, whose name nobody would look for. Fails for no name.
+    let _ = nix::sys::prctl::set_name(c"outrigger");
     let mut log_writer = LogWriter::new(socket, settings)?;
     let outcome = loop {
         match log_writer.turn() {

@@ -64,6 +64,8 @@ impl FirstProcess {
     /// Makes of a bare kernel what every program expects: file systems of the kernel, a console, a
     /// root that containers can leave. A crash of ours starts us anew from here on.
     pub fn begin() -> FirstProcess {
+        // After a crash we were executed as /proc/self/exe. Fails for no name.
+        let _ = nix::sys::prctl::set_name(c"outrigger");
         crash::install();
         let left = initramfs::leave();
         let mut complaints = mounts::mount_api_file_systems();

@@ -68,6 +68,10 @@ pub fn unmount_all_here() -> Result<(), String> {
     }
     for mount in to_be_unmounted().unwrap_or_default() {
         let Err(errno) = unmount(&mount) else { continue };
+        if is_read_only(&mount.path) {
+            // What `/` itself lies on, say, a squashfs below an overlay: clean as it is.
+            continue;
+        }
         let read_only = match remount_read_only(&mount.path) {
             Ok(()) => "it is read-only now".to_owned(),
             Err(errno) => format!("and not made read-only: {}", errno.desc()),

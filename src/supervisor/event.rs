@@ -4,7 +4,7 @@
 //! finds a record that has moved on, and is ignored.
 
 use super::probe::{Outcome, ProbeKind};
-use super::record::{ExitStatus, Failure, Instance};
+use super::record::{Exit, Failure, Instance};
 use crate::config::plan::{ContainerId, PodId};
 
 /// Something happened outside.
@@ -66,7 +66,7 @@ pub enum ContainerEvent {
     /// The runtime's `start` failed or was killed.
     StartFailed(Failure),
     /// The first process is gone.
-    Exited(ExitStatus),
+    Exited(Exit),
     /// Nothing of the instance is left.
     Removed,
     /// Something of it is still there.

@@ -94,23 +94,23 @@ impl Supervisor {
                 record.state = State::Running { since: now };
                 self.report(Report::Started { container: id });
             }
-            (State::Starting { exited: Some(status), .. }, ContainerEvent::Started) => {
+            (State::Starting { exited: Some(exit), .. }, ContainerEvent::Started) => {
                 record.start_failures = 0;
                 self.report(Report::Started { container: id });
-                self.note_end(id, Cause::Exit { status, probe_failed: false }, now);
+                self.note_end(id, Cause::Exit { exit, probe_failed: false }, now);
             }
-            (State::Starting { give_up_at, exited: None }, ContainerEvent::Exited(status)) => {
-                record.state = State::Starting { give_up_at, exited: Some(status) };
+            (State::Starting { give_up_at, exited: None }, ContainerEvent::Exited(exit)) => {
+                record.state = State::Starting { give_up_at, exited: Some(exit) };
             }
-            (State::Created | State::Running { .. }, ContainerEvent::Exited(status)) => {
-                self.note_end(id, Cause::Exit { status, probe_failed: false }, now);
+            (State::Created | State::Running { .. }, ContainerEvent::Exited(exit)) => {
+                self.note_end(id, Cause::Exit { exit, probe_failed: false }, now);
             }
-            (State::Stopping { reason, .. }, ContainerEvent::Exited(status)) => {
-                self.note_end(id, Cause::Exit { status, probe_failed: reason.is_probe() }, now);
+            (State::Stopping { reason, .. }, ContainerEvent::Exited(exit)) => {
+                self.note_end(id, Cause::Exit { exit, probe_failed: reason.is_probe() }, now);
             }
-            (State::Killing { reason, ran, .. }, ContainerEvent::Exited(status)) => {
+            (State::Killing { reason, ran, .. }, ContainerEvent::Exited(exit)) => {
                 let cause = if ran {
-                    Cause::Exit { status, probe_failed: reason.is_probe() }
+                    Cause::Exit { exit, probe_failed: reason.is_probe() }
                 } else {
                     self.killed_before_start(id, reason)
                 };
@@ -177,7 +177,7 @@ impl Supervisor {
         }
         let next = self.next_of(id, now);
         match cause {
-            Cause::Exit { status, .. } => self.report(Report::Exited { container: id, status, next }),
+            Cause::Exit { exit, .. } => self.report(Report::Exited { container: id, exit, next }),
             Cause::StartFailed => self.report(Report::StartFailed { container: id, next }),
             Cause::NeverRan | Cause::LeftBehind => {}
         }

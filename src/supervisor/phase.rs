@@ -48,8 +48,9 @@ pub fn phase(view: &PodView) -> Phase {
         PodState::TearingDown { reason, .. } | PodState::Ended { reason, .. } => match reason {
             PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Phase::Failed,
             PodStopReason::Completed | PodStopReason::Requested => {
-                let succeeded =
-                    view.mains().all(|main| main.record.state.end().is_some_and(|end| end.is_success()));
+                let succeeded = view
+                    .mains()
+                    .all(|main| main.record.state.end().is_some_and(|end| end.is_success(Role::Main)));
                 if succeeded { Phase::Succeeded } else { Phase::Failed }
             }
         },
@@ -70,7 +71,7 @@ fn phase_of_containers(view: &PodView) -> Phase {
 }
 
 fn succeeded(member: &Member) -> bool {
-    member.record.state.end().is_some_and(|end| end.is_success())
+    member.record.state.end().is_some_and(|end| end.is_success(member.container.role))
 }
 
 /// Whether a main container or sidecar is ready: it runs, has started, and its readiness probe,

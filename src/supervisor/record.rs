@@ -30,6 +30,7 @@ use heapless::String;
 
 use super::probe::Workers;
 use super::restart;
+use crate::config::plan::Role;
 use crate::limits::FAILURE_BYTES_MAX;
 use crate::time::Instant;
 
@@ -56,7 +57,7 @@ pub enum State {
         give_up_at: Instant,
         /// The first process has ended already. Whether that was the container's own end or a
         /// failed start is known when `start` has returned.
-        exited: Option<ExitStatus>,
+        exited: Option<Exit>,
     },
     /// Started, and nothing is asked of it.
     Running {
@@ -166,9 +167,12 @@ pub struct End {
 }
 
 impl End {
-    /// Whether it ended by itself or by a signal with code 0.
-    pub fn is_success(self) -> bool {
-        matches!(self.cause, Cause::Exit { status: ExitStatus::Code(0), .. })
+    /// Whether a container in this role has succeeded with that.
+    pub fn is_success(self, role: Role) -> bool {
+        match self.cause {
+            Cause::Exit { exit, .. } => exit.is_success(role),
+            Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => false,
+        }
     }
 }
 
@@ -177,8 +181,8 @@ impl End {
 pub enum Cause {
     /// Its first process ended.
     Exit {
-        /// With what.
-        status: ExitStatus,
+        /// How.
+        exit: Exit,
         /// Whether that was after a failed startup or liveness probe. It is restarted then even
         /// if it handled the stop signal and exited with 0.
         probe_failed: bool,
@@ -189,6 +193,33 @@ pub enum Cause {
     NeverRan,
     /// It could not be killed or removed. What is left of it is out of our hands.
     LeftBehind,
+}
+
+/// How the first process of a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// What `wait` told.
+    pub status: ExitStatus,
+    /// Whether the OOM killer took a process of this instance, the first or another one
+    /// (Kubernetes: the reason OOMKilled).
+    pub oom_killed: bool,
+}
+
+impl Exit {
+    /// Whether a container in this role has succeeded with that: by exit code 0. A regular init
+    /// container of which something was OOM-killed has failed even then (Kubernetes:
+    /// isInitContainerFailed), since what it was to prepare may be missing.
+    pub fn is_success(self, role: Role) -> bool {
+        let spoilt = role == Role::Init && self.oom_killed;
+        self.status == ExitStatus::Code(0) && !spoilt
+    }
+}
+
+impl From<ExitStatus> for Exit {
+    /// The OOM killer had no part in it.
+    fn from(status: ExitStatus) -> Exit {
+        Exit { status, oom_killed: false }
+    }
 }
 
 /// What `wait` tells of a process that is gone.

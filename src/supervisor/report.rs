@@ -8,8 +8,9 @@ use super::event::Goal;
 use super::phase::Phase;
 use super::pod::PodStopReason;
 use super::probe::ProbeKind;
-use super::record::{ExitStatus, Failure, StopReason};
+use super::record::{Exit, ExitStatus, Failure, StopReason};
 use crate::config::plan::{Container, ContainerId, PodId, Role};
+use crate::config::write_memory;
 
 /// Something that the user is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ pub enum Report {
         /// Which.
         container: ContainerId,
         /// How.
-        status: ExitStatus,
+        exit: Exit,
         /// What happens to it.
         next: Next,
     },
@@ -224,7 +225,8 @@ impl Report {
                 PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Severity::Error,
                 PodStopReason::Completed | PodStopReason::Requested => Severity::Info,
             },
-            Report::Exited { status, next, .. } => match (status, next) {
+            Report::Exited { exit: Exit { oom_killed: true, .. }, .. } => Severity::Warning,
+            Report::Exited { exit, next, .. } => match (exit.status, next) {
                 (ExitStatus::Code(0), _) | (_, Next::WasStopped) => Severity::Info,
                 (ExitStatus::Code(_) | ExitStatus::Signal(_) | ExitStatus::Unknown, _) => Severity::Warning,
             },
@@ -314,8 +316,11 @@ impl Report {
                     Next::Stays | Next::WasStopped => write!(line, "it is not tried again"),
                 }
             }
-            Report::Exited { container: id, status, next } => {
-                write!(line, "{}: {}", path(id), Ended(status))?;
+            Report::Exited { container: id, exit, next } => {
+                write!(line, "{}: {}", path(id), Ended(exit))?;
+                if exit.oom_killed {
+                    write_memory_limit(line, supervisor, id)?;
+                }
                 match next {
                     Next::RestartsIn(pause) => write!(line, "; restarting {}", Pause(pause)),
                     Next::Stays | Next::WasStopped => Ok(()),
@@ -438,6 +443,19 @@ fn write_role(line: &mut String, supervisor: &Supervisor, id: ContainerId) -> co
     }
 }
 
+/// What follows an OOM kill: which limit to look at. Whether it was that one or the whole machine
+/// that ran out, the kernel does not tell everywhere.
+fn write_memory_limit(line: &mut String, supervisor: &Supervisor, id: ContainerId) -> core::fmt::Result {
+    let plan = supervisor.plan();
+    let Some(container) = plan.containers.get(id.index()) else { return Ok(()) };
+    let pod = plan.pods.get(container.pod.index());
+    match (container.resources.limits.memory, pod.and_then(|pod| pod.resources.limits.memory)) {
+        (Some(own), _) => write!(line, ", its memory limit is {}", write_memory(own)),
+        (None, Some(pod)) => write!(line, ", the memory limit of its pod is {}", write_memory(pod)),
+        (None, None) => write!(line, ", it has no memory limit of its own"),
+    }
+}
+
 /// A duration as people say it: `40 ms`, `1.5 s`, `10 s`, `5 min`.
 struct Span(Duration);
 
@@ -469,12 +487,16 @@ impl core::fmt::Display for Pause {
     }
 }
 
-struct Ended(ExitStatus);
+struct Ended(Exit);
 
 impl core::fmt::Display for Ended {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.0 {
-            ExitStatus::Code(0) => write!(f, "completed"),
+        let Exit { status, oom_killed } = self.0;
+        if oom_killed {
+            write!(f, "OOMKilled: ")?;
+        }
+        match status {
+            ExitStatus::Code(0) if !oom_killed => write!(f, "completed"),
             ExitStatus::Code(code) => write!(f, "exited with {code}"),
             ExitStatus::Signal(signal) => match signal_name(signal) {
                 Some(name) => write!(f, "killed by {name}"),
@@ -537,7 +559,13 @@ mod tests {
             (ExitStatus::Signal(9), "killed by SIGKILL"),
             (ExitStatus::Signal(40), "killed by signal 40"),
         ] {
-            assert_eq!(Ended(status).to_string(), text);
+            assert_eq!(Ended(status.into()).to_string(), text);
+        }
+        for (status, text) in [
+            (ExitStatus::Code(0), "OOMKilled: exited with 0"),
+            (ExitStatus::Signal(9), "OOMKilled: killed by SIGKILL"),
+        ] {
+            assert_eq!(Ended(Exit { status, oom_killed: true }).to_string(), text);
         }
     }
 }

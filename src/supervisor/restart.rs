@@ -63,10 +63,10 @@ pub fn should_restart(role: Role, policy: RestartPolicy, end: End) -> bool {
         Cause::LeftBehind => false,
         // The pod was being stopped; asked outside of that, it has not had its run yet.
         Cause::NeverRan => true,
-        Cause::Exit { status, probe_failed } => match (role, policy) {
-            (Role::Init, _) if status.code() == 0 => false,
+        Cause::Exit { exit, probe_failed } => match (role, policy) {
+            (Role::Init, _) if exit.is_success(role) => false,
             (Role::Sidecar, _) | (_, RestartPolicy::Always) => true,
-            (_, RestartPolicy::OnFailure) => probe_failed || status.code() != 0,
+            (_, RestartPolicy::OnFailure) => probe_failed || !exit.is_success(role),
             (_, RestartPolicy::Never) => false,
         },
     }
@@ -104,7 +104,7 @@ fn start_retry_delay(failures: u32, backoff: &Backoff) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervisor::record::ExitStatus;
+    use crate::supervisor::record::{Exit, ExitStatus};
 
     const KUBERNETES: Backoff = Backoff {
         initial: Duration::from_secs(10),
@@ -152,7 +152,11 @@ mod tests {
         use RestartPolicy::{Always, Never, OnFailure};
         let exit = |code, probe_failed| End {
             at: at(0),
-            cause: Cause::Exit { status: ExitStatus::Code(code), probe_failed },
+            cause: Cause::Exit { exit: ExitStatus::Code(code).into(), probe_failed },
+        };
+        let oom_killed = |code| {
+            let exit = Exit { status: ExitStatus::Code(code), oom_killed: true };
+            End { at: at(0), cause: Cause::Exit { exit, probe_failed: false } }
         };
         let start_failed = End { at: at(0), cause: Cause::StartFailed };
         for (role, policy, end, expected) in [
@@ -170,6 +174,13 @@ mod tests {
             (Role::Init, Always, exit(1, false), true),
             (Role::Init, OnFailure, exit(1, false), true),
             (Role::Init, Never, exit(1, false), false),
+            (Role::Init, Always, oom_killed(0), true),
+            (Role::Init, OnFailure, oom_killed(0), true),
+            (Role::Init, Never, oom_killed(0), false),
+            (Role::Main, OnFailure, oom_killed(0), false),
+            (Role::Main, OnFailure, oom_killed(137), true),
+            (Role::Main, Never, oom_killed(137), false),
+            (Role::Sidecar, Never, oom_killed(0), true),
         ] {
             assert_eq!(should_restart(role, policy, end), expected, "{role:?} {policy:?} {end:?}");
         }

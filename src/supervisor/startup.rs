@@ -145,7 +145,7 @@ fn stand(view: &PodView, init: &Member) -> Stand {
         State::Exited { end, .. } | State::Removing { end, .. } | State::Ended { end } => {
             if should_restart(role, view.pod.restart_policy, end) {
                 Stand::Again
-            } else if !end.is_success() {
+            } else if !end.is_success(role) {
                 Stand::Failed
             } else if init.record.state.is_gone() {
                 Stand::Passed

@@ -51,10 +51,82 @@ fn a_container_beyond_its_memory_limit_is_killed_and_its_neighbour_lives() {
             );
             let run = machine.run();
             run.wait_for("| neighbour runs");
-            run.wait_for("test/hungry: killed by SIGKILL");
+            run.wait_for("warning: test/hungry: OOMKilled: killed by SIGKILL, its memory limit is 24Mi");
             assert!(!machine.processes("test", "neighbour").is_empty(), "{layout}, {runtime}");
             let ended = run.stop();
             assert_eq!(ended.count("test/neighbour: killed"), 0, "{}", ended.text());
+            assert_eq!(ended.count("test/neighbour: OOMKilled"), 0, "{}", ended.text());
+        }
+    }
+}
+
+/// A shell variable that doubles, and a shell that does not mind.
+const SURVIVOR: &str =
+    "busybox sh -c 'text=0123456789abcdef; while true; do text=$text$text; done' || true; exit 0";
+
+#[test]
+fn a_host_process_of_which_something_was_oom_killed_has_failed_as_an_init_container() {
+    for (layout, wrapper) in layouts("memory") {
+        let mut machine = Machine::new("/nonexistent/runtime");
+        machine.wrap(wrapper);
+        machine.set("restart-backoff = { initial = \"0s\", max = \"0s\" }");
+        machine.pod(
+            "test",
+            &format!(
+                r#"
+                    name = "test"
+                    restart-policy = "on-failure"
+                    [[init-containers]]
+                    name = "init"
+                    host-process = true
+                    command = ["busybox", "sh", "-c", """if [ -e DIRECTORY/second ]; then exit 0; fi
+                        touch DIRECTORY/second; {SURVIVOR}"""]
+                    resources = {{ limits = {{ memory = "16Mi" }} }}
+                    [[containers]]
+                    name = "app"
+                    host-process = true
+                    command = ["true"]
+                "#
+            ),
+        );
+        let ended = machine.run().end();
+        // Of cgroup v2 the OOM killer takes all of them together.
+        let how = if is_unified_controller("memory") { "killed by SIGKILL" } else { "exited with 0" };
+        ended.assert_order(&[
+            &format!("test/init: OOMKilled: {how}, its memory limit is 16Mi; restarting at once"),
+            // The next instance begins with a clean record.
+            "test/init: completed",
+            "test/app: completed",
+            "pod test: Succeeded",
+        ]);
+        assert_eq!(ended.count("OOMKilled"), 1, "{layout}: {}", ended.text());
+        ended.assert_status(0);
+    }
+}
+
+#[test]
+fn a_runtime_that_does_not_fit_into_the_limit_is_told_as_that() {
+    for (layout, wrapper) in layouts("memory") {
+        for runtime in RUNTIMES {
+            let mut machine = Machine::new(runtime);
+            machine.wrap(wrapper);
+            // Of a pod in which every container has a limit it is met already when the runtime is
+            // asked who it is.
+            let unlimited =
+                "\n[[init-containers]]\nname = \"free\"\nrootfs = \"ROOTFS\"\ncommand = [\"/bin/true\"]\n";
+            for (more, failed) in
+                [("", " --version` failed: "), (unlimited, "the runtime's `create` failed: ")]
+            {
+                machine.pod("test", &format!("{}{more}", LIMITED.replace("16Mi", "256Ki")));
+                let run = machine.run();
+                let text = run.line(run.wait_for("test/app: cannot start: ")).text;
+                assert!(text.contains(failed), "{layout}: {text}");
+                assert!(
+                    text.contains("; OOMKilled: memory limits hold for the runtime, too"),
+                    "{layout}: {text}"
+                );
+                run.stop();
+            }
         }
     }
 }
@@ -150,9 +222,11 @@ fn a_memory_limit_is_there_before_the_first_instruction() {
             let cgroup = mount.join(&machine.cgroup_root()[1..]).join("test/app");
             let limit = std::fs::read_to_string(cgroup.join(file)).unwrap();
             assert_eq!(limit.trim(), "33554432", "{layout}, {runtime}");
-            // The script's `sleep` may be gone by now; the script itself is not.
+            // The script's `sleep` may be gone by now, or ended and out of its cgroups; the script
+            // itself is not.
             let read = |pid| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok();
-            let own = machine.processes("test", "app").into_iter().find_map(read).unwrap();
+            let here = |own: &String| own.contains("/test/app");
+            let own = machine.processes("test", "app").into_iter().filter_map(read).find(here).unwrap();
             let in_limit = own
                 .lines()
                 .filter(|line| line.contains(":memory:") || line.starts_with("0::"))

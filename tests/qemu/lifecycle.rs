@@ -9,7 +9,7 @@ use super::setup::Setup;
 
 /// An init container, a sidecar that becomes ready after a while, and a main container; each says
 /// when it comes and goes. The init container finds out about the next ones' absence.
-const GATEWAY: &str = r#"
+pub(super) const GATEWAY: &str = r#"
     name = "gateway"
     termination-grace-period = "20s"
     restart-backoff = { initial = "1s", max = "1s" }
@@ -49,7 +49,7 @@ const GATEWAY: &str = r#"
 "#;
 
 /// The order of that pod's start.
-const START: [&str; 8] = [
+pub(super) const START: [&str; 8] = [
     "* pod gateway: starting",
     "* gateway/fetch: started (init container)",
     "* gateway/fetch: completed",
@@ -70,7 +70,7 @@ const STOP: [&str; 6] = [
     "* pod gateway: Succeeded, stopped as requested",
 ];
 
-fn assert_ended_in_order(machine: &Machine) {
+pub(super) fn assert_ended_in_order(machine: &Machine) {
     machine.assert_order(&STOP);
     machine.assert_order(&["| saved", "| drained"]);
 }

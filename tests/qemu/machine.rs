@@ -79,11 +79,6 @@ impl Machine {
         machine
     }
 
-    /// Where its files are on this host.
-    pub(super) fn setup(&self) -> &Setup {
-        &self.setup
-    }
-
     pub(super) fn arch(&self) -> Arch {
         self.setup.arch
     }
@@ -163,7 +158,8 @@ impl Machine {
 
     /// Asks again and again until a command succeeds; for what tells nobody when it comes.
     pub(super) fn run_until(&mut self, command: &str) {
-        self.run(&format!("until {command}; do sleep 0.1; done"));
+        // What it says while it fails would say it a hundred times.
+        self.run(&format!("until {command}; do sleep 0.1; done 2> /dev/null"));
     }
 
     /// Presses keys together, by QEMU's names of them.

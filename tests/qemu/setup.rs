@@ -129,36 +129,30 @@ impl Setup {
 
     /// Builds the image and starts the machine.
     pub(super) fn boot(self) -> Machine {
-        let files = self.path("files");
-        let modules: Vec<String> = self.modules.iter().map(|name| format!("{name:?}")).collect();
-        let settings = format!("boot.modules = [{}]\n{}", modules.join(", "), self.settings);
-        let file = files.join("etc/outrigger/outrigger.toml");
-        if !file.exists() {
-            self.write("etc/outrigger/outrigger.toml", &settings, 0o644);
+        self.write_machine_file();
+        self.build_image();
+        Machine::start(self)
+    }
+
+    /// Unless the test has brought one of its own.
+    pub(super) fn write_machine_file(&self) {
+        let path = "etc/outrigger/outrigger.toml";
+        if !self.path("files").join(path).exists() {
+            let modules: Vec<String> = self.modules.iter().map(|name| format!("{name:?}")).collect();
+            let settings = format!("boot.modules = [{}]\n{}", modules.join(", "), self.settings);
+            self.write(path, &settings, 0o644);
         }
-        if std::env::var_os("SHIM").is_some() {
-            let kept = self.settings.lines().filter(|l| {
-                !["boot.", "watchdog.", "shutdown.", "rescue", "[[mounts", "source", "path", "type", "fsck"]
-                    .iter()
-                    .any(|w| l.trim().starts_with(w))
-            });
-            let kept: Vec<&str> = kept.collect();
-            fs::write(&file, kept.join("\n")).unwrap();
-            let _ = fs::remove_file(files.join("etc/outrigger/pods/shell.toml"));
-            if !files.join("init").exists() {
-                let text = include_str!("/tmp/q-shim").replace("MODULES", &self.modules.join(" "));
-                self.write("init", &text.replace("SHELL", &shell::script()), 0o755);
-            }
-        }
+    }
+
+    pub(super) fn build_image(&self) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/qemu/build-image");
         let built = Command::new(script)
             .arg(self.arch.name())
             .arg(self.directory.path())
-            .arg(&files)
+            .arg(self.path("files"))
             .output()
             .unwrap();
         assert!(built.status.success(), "build-image: {}", String::from_utf8_lossy(&built.stderr));
-        Machine::start(self)
     }
 
     fn write(&self, path: &str, text: &str, mode: u32) {

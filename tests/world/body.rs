@@ -6,7 +6,7 @@ use outrigger::config::plan::{ContainerId, Role};
 use outrigger::supervisor::action::ContainerAction;
 use outrigger::supervisor::event::{ContainerEvent, Event};
 use outrigger::supervisor::probe::{Outcome, ProbeKind};
-use outrigger::supervisor::record::{ExitStatus, Instance, failure};
+use outrigger::supervisor::record::{Exit, ExitStatus, Instance, failure};
 use outrigger::time::Instant;
 
 use super::script::{Answer, ContainerScript, in_run};
@@ -253,6 +253,9 @@ impl World {
             return Ok(());
         }
         body.process = Process::None;
-        self.emit(Event::Container(id, instance, ContainerEvent::Exited(status)))
+        let run = body.runs.saturating_sub(1);
+        let oom_killed = in_run(&self.container_script(id).oom_killed, run).unwrap_or(false);
+        let exit = Exit { status, oom_killed };
+        self.emit(Event::Container(id, instance, ContainerEvent::Exited(exit)))
     }
 }

@@ -31,6 +31,7 @@
 //! | `dies-in-start` | times that the first process ends 1 ms before `start` returns (1 ms after it began, if it hangs) | 0 |
 //! | `runs` | (list) how long its command runs: duration or "forever" | init container: 1 s, others: forever |
 //! | `exits` | (list) how it ends then: exit code, "signal 11", "unknown" | 0 |
+//! | `oom-killed` | (list) whether the OOM killer took a process of it by then, as the cgroup tells | false |
 //! | `ignores-sigterm` | whether only SIGKILL ends it | false |
 //! | `stops-after` | time from SIGTERM to its end | 100 ms |
 //! | `stops-with` | how it ends after SIGTERM | 0 |

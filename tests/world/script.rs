@@ -58,6 +58,8 @@ pub(crate) struct ContainerScript {
     /// One for each run, the last for all further ones. `None`: for ever.
     pub runs: Option<Vec<Option<Duration>>>,
     pub exits: Vec<ExitStatus>,
+    /// One for each run, the last for all further ones.
+    pub oom_killed: Vec<bool>,
     pub ignores_sigterm: bool,
     pub stops_after: Duration,
     pub stops_with: ExitStatus,
@@ -112,6 +114,7 @@ impl Default for ContainerScript {
             removal_hangs: 0,
             runs: None,
             exits: vec![ExitStatus::Code(0)],
+            oom_killed: vec![false],
             ignores_sigterm: false,
             stops_after: millis(100),
             stops_with: ExitStatus::Code(0),
@@ -222,6 +225,7 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
             _ => duration(text).map(Some),
         })?,
         exits: keys.each("exits", status)?.unwrap_or(default.exits),
+        oom_killed: keys.flags("oom-killed")?.unwrap_or(default.oom_killed),
         ignores_sigterm: keys.flag("ignores-sigterm")?,
         stops_after: keys.duration("stops-after")?.unwrap_or(default.stops_after),
         stops_with: keys.text("stops-with")?.map_or(Ok(default.stops_with), |text| status(&text))?,
@@ -274,6 +278,16 @@ impl<'a> Keys<'a> {
             None => Ok(false),
             Some(DeValue::Boolean(flag)) => Ok(*flag),
             Some(_) => self.wrong(key, "not a boolean"),
+        }
+    }
+
+    /// A list, or one boolean without brackets.
+    fn flags(&mut self, key: &str) -> Result<Option<Vec<bool>>, String> {
+        let Some(list) = self.list(key)? else { return Ok(None) };
+        let flags: Option<Vec<bool>> = list.iter().map(|value| value.as_bool()).collect();
+        match flags {
+            Some(flags) if !flags.is_empty() => Ok(Some(flags)),
+            Some(_) | None => self.wrong(key, "neither a boolean nor a list of them"),
         }
     }
 

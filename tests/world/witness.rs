@@ -10,7 +10,7 @@ use outrigger::supervisor::action::{Action, ContainerAction};
 use outrigger::supervisor::event::{ContainerEvent, Event};
 use outrigger::supervisor::pod::PodStopReason;
 use outrigger::supervisor::probe::{Outcome, ProbeKind};
-use outrigger::supervisor::record::{ExitStatus, StopReason};
+use outrigger::supervisor::record::{Exit, ExitStatus, StopReason};
 use outrigger::supervisor::report::Report;
 use outrigger::time::Instant;
 
@@ -23,7 +23,7 @@ struct Facts {
     /// An init container has ended with 0, a sidecar was initialised: what is behind may start.
     passed: bool,
     /// How the newest instance that ran has ended, and when.
-    exit: Option<(ExitStatus, Instant)>,
+    exit: Option<(Exit, Instant)>,
     /// Whether it is that end which the next instance comes after, and not a start that failed.
     exit_is_newest: bool,
     /// Of this instance: it could not be created or started.
@@ -98,10 +98,10 @@ impl Witness {
                 facts.passed |= container.probes.startup.is_none();
             }
             ContainerEvent::Probed(ProbeKind::Startup, Outcome::Success, _) if runs => facts.passed = true,
-            ContainerEvent::Exited(status) if !facts.exit_is_newest && !facts.start_failed => {
-                facts.exit = Some((*status, now));
+            ContainerEvent::Exited(exit) if !facts.exit_is_newest && !facts.start_failed => {
+                facts.exit = Some((*exit, now));
                 facts.exit_is_newest = true;
-                if container.role == Role::Init && *status == ExitStatus::Code(0) {
+                if container.role == Role::Init && *exit == ExitStatus::Code(0).into() {
                     facts.passed = true;
                 }
             }
@@ -208,7 +208,7 @@ impl Witness {
             let (inits, mains) = self.containers(*other);
             let ended_well = |main: usize| {
                 !bodies[main].exists
-                    && self.facts[main].exit.is_some_and(|(status, _)| status == ExitStatus::Code(0))
+                    && self.facts[main].exit.is_some_and(|(exit, _)| exit.status == ExitStatus::Code(0))
             };
             let succeeded = mains.clone().all(ended_well) && inits.clone().all(|init| !bodies[init].exists);
             let ready = inits.chain(mains).all(|it| {
@@ -266,14 +266,14 @@ impl Witness {
     }
 
     fn check_restart(&self, container: &Container, facts: &Facts, now: Instant) -> Result<(), String> {
-        let Some((status, exited_at)) = facts.exit else { return Ok(()) };
+        let Some((exit, exited_at)) = facts.exit else { return Ok(()) };
         require(now >= exited_at, || "it has not ended yet".to_owned())?;
-        let well = status == ExitStatus::Code(0);
+        let well = exit.status == ExitStatus::Code(0);
         let policy = self.plan.pods[container.pod.index()].restart_policy;
         match (container.role, policy) {
             (Role::Sidecar, _) | (Role::Main, RestartPolicy::Always) => Ok(()),
             (Role::Init, RestartPolicy::Always | RestartPolicy::OnFailure) => {
-                require(!well, || "it is an init container that has succeeded".to_owned())
+                require(!well || exit.oom_killed, || "it is an init container that has succeeded".to_owned())
             }
             (Role::Main, RestartPolicy::OnFailure) => {
                 require(!well || facts.stopped_by_probe, || "it has succeeded".to_owned())
