@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(300);
 const MEMORY_MIB: u32 = 512;
 
 /// Checks below which something has ended the script early.
-const CHECKS_MIN: usize = 45;
+const CHECKS_MIN: usize = 55;
 
 /// What a container does in this machine: it says hello, and goodbye when it is stopped.
 const GREETER: &str = "trap 'echo goodbye from $1; exit 0' TERM; echo hello from $1; \
