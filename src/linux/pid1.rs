@@ -82,7 +82,7 @@ impl FirstProcess {
     }
 
     /// Takes signals while no loop does. A request to go down is met at once then, there is nothing
-    /// to be stopped in order: see [`FirstProcess::attend`].
+    /// to be stopped in order: see `attend`.
     pub fn listen(&mut self) {
         if self.signals.is_none() {
             match Signals::register_first_process() {
