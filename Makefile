@@ -28,7 +28,7 @@ check:
 test: check
 	@scripts/install-packages crun runc busybox strace
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
-	$(CARGO) test --locked --bins --test host --test crash
+	$(CARGO) test --locked --bins --test host --test crash --test job
 	$(MAKE) build
 	scripts/demo $(RELEASE)
 	OUTRIGGER_RUNTIME=runc scripts/demo $(RELEASE)
