@@ -82,7 +82,7 @@ fn prepare(first: &mut FirstProcess, machine: &Machine, words: &KernelCommandLin
             Err(error) if file_system.optional => {
                 first.say(Severity::Warning, &format!("{error}; it is optional, going on without"));
             }
-            Err(error) => return Err(format!("error: {error}\n")),
+            Err(error) => return Err(error),
         }
     }
     if words.rescue {
@@ -105,15 +105,18 @@ fn run_pods(
     let plan = Rc::new(plan);
     let signals = match first.lend_signals() {
         Ok(signals) => signals,
-        Err(error) => return (first, Err(format!("error: {error}\n"))),
+        Err(error) => return (first, Err(error)),
     };
     let mut host = match Host::open(Rc::clone(&plan), signals) {
         Ok(host) => host,
-        Err(error) => return (first, Err(format!("error: {error}\n"))),
+        Err(error) => return (first, Err(error)),
     };
     first.note(Severity::Info, "starting the pods");
-    host.become_first_process(first);
     let mut supervisor = Supervisor::new(plan);
+    if first.has_watchdog() {
+        supervisor.mind_watchdog();
+    }
+    host.become_first_process(first);
     // Once: the instance after the crash goes on.
     let panic_at = words.panic.filter(|_| !crash::has_crashed()).map(|after| host.now().after(after));
     let outcome = run::turn(&mut supervisor, &mut host, Place::FirstProcess { panic_at });
@@ -127,7 +130,7 @@ fn run_pods(
 
 /// The boot has failed: says why, and gives whoever is there time to read it, or a shell.
 fn fail(first: &mut FirstProcess, machine: &Machine, error: &str) {
-    first.say(Severity::Info, error.trim_end());
+    first.say(Severity::Error, error.trim_end().trim_start_matches("error: "));
     if machine.boot.on_failure == BootFailure::Rescue && machine.rescue.is_some() {
         return rescue(first, machine, "after it the machine is rebooted");
     }

@@ -216,6 +216,11 @@ impl FirstProcess {
         }
     }
 
+    /// Whether there is one that runs.
+    pub fn has_watchdog(&self) -> bool {
+        self.watchdog.is_some()
+    }
+
     /// When the watchdog is to be fed next.
     pub fn next_tick(&self) -> Option<Instant> {
         self.watchdog.as_ref().map(|feeder| feeder.feed_at)

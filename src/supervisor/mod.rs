@@ -116,6 +116,8 @@ pub struct Supervisor {
     /// The deadline of the stop has passed; nothing is waited for any more.
     given_up: bool,
     left_behind: bool,
+    /// How long an essential pod may be not ready; `None` where no watchdog runs that would mind.
+    unready_limit: Option<Duration>,
     /// The essential pod that has not been ready for too long, if any.
     overdue: Option<PodId>,
     reports: Deque<Report, REPORTS_MAX>,
@@ -133,11 +135,17 @@ impl Supervisor {
             stop: None,
             given_up: false,
             left_behind: false,
+            unready_limit: None,
             overdue: None,
             reports: Deque::new(),
             reports_lost: 0,
             next_deadline: None,
         }
+    }
+
+    /// The machine's watchdog runs: from now on its `unready-limit`, if there is one, counts.
+    pub fn mind_watchdog(&mut self) {
+        self.unready_limit = self.plan.machine.watchdog.as_ref().and_then(|watchdog| watchdog.unready_limit);
     }
 
     /// The next thing to do at `now`. Ends: each answer is written into the records, and asking
@@ -181,7 +189,7 @@ impl Supervisor {
 
     /// Whether every essential pod is ready, or has not been for less than the watchdog's
     /// `unready-limit`. As of the last `next_action`; always so while everything is being stopped,
-    /// which has a deadline of its own.
+    /// which has a deadline of its own, and without a watchdog.
     pub fn are_essential_pods_well(&self) -> bool {
         self.overdue.is_none()
     }
@@ -421,10 +429,7 @@ impl Supervisor {
 
     /// Notes since when each essential pod has not been ready, and whether that is too long.
     fn look_at_essential_pods(&mut self, now: Instant, alarm: &mut Alarm) {
-        let Some(limit) = self.plan.machine.watchdog.as_ref().and_then(|watchdog| watchdog.unready_limit)
-        else {
-            return;
-        };
+        let Some(limit) = self.unready_limit else { return };
         let mut overdue = None;
         for index in 0..u8::try_from(self.pods.len()).unwrap_or(u8::MAX) {
             let id = PodId(index);
@@ -441,11 +446,11 @@ impl Supervisor {
                 overdue = Some(id);
             }
         }
-        if self.overdue.is_some() != overdue.is_some() {
-            self.report(match overdue {
-                Some(pod) => Report::PodOverdue { pod, limit },
-                None => Report::PodsWell,
-            });
+        match (self.overdue, overdue) {
+            (None, Some(pod)) => self.report(Report::PodOverdue { pod, limit }),
+            // A stop makes no pod ready, but has a deadline of its own.
+            (Some(_), None) if self.stop.is_none() => self.report(Report::PodsWell),
+            (None | Some(_), None) | (Some(_), Some(_)) => {}
         }
         self.overdue = overdue;
     }

@@ -16,6 +16,7 @@
 //! | `until` | when to stop looking, for pods that do not end | their end |
 //! | `stops` | list of times at which the stop is requested | none |
 //! | `goals` | (list) what each stop is for: "exit", "power-off", "halt", "reboot", "rescue" | "exit" |
+//! | `has-no-watchdog` | whether the machine file's watchdog is not running, as for an ordinary process | false |
 //! | `shows-probes` | whether the log has a line for each try of a probe | false |
 //! | **`[manager]`** | a service manager; with it the log has a line for each message to it | none |
 //! | `watchdog` | the silence after which it would end us | none |
@@ -154,6 +155,9 @@ impl World {
             script,
             plan,
         };
+        if !world.script.has_no_watchdog {
+            world.supervisor.mind_watchdog();
+        }
         world.check_names()?;
         for (nth, at) in world.script.stops.clone().into_iter().enumerate() {
             let goal = world.script.goal(nth);

@@ -19,6 +19,8 @@ pub(crate) struct Script {
     pub stops: Vec<Instant>,
     /// What for; the last one is for all further stops.
     pub goals: Vec<Goal>,
+    /// Whether no watchdog runs, whatever the machine file says.
+    pub has_no_watchdog: bool,
     /// Whether the log has a line for each try of a probe.
     pub shows_probes: bool,
     pub manager: Option<Manager>,
@@ -163,6 +165,7 @@ impl Script {
         let mut table = Keys::new("world.toml", document.get_ref());
         let mut script = Script {
             until: table.duration("until")?.map(|it| Instant::ZERO.after(it)),
+            has_no_watchdog: table.flag("has-no-watchdog")?,
             shows_probes: table.flag("shows-probes")?,
             ..Script::default()
         };
