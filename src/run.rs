@@ -68,6 +68,11 @@ pub fn run(files: &Files) -> u8 {
     for what in &left {
         output::write_at_end(&format!("outrigger: error: {what}; it is left behind\n"));
     }
+    if outcome.goal != Goal::Exit {
+        let goal = outcome.goal.name();
+        let text = format!("cannot go on to the {goal}: this is not the first process of a machine; ending");
+        output::write_at_end(&format!("outrigger: error: {text}\n"));
+    }
     match outcome {
         Outcome { left_behind: true, .. } => status::LEFT_BEHIND,
         Outcome { .. } if !left.is_empty() => status::LEFT_BEHIND,

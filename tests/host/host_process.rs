@@ -389,3 +389,27 @@ fn its_limits_hold() {
     ended.assert_has("test/app: exited with 2");
     assert_eq!(ended.count("all at once"), 0, "{}", ended.text());
 }
+
+/// An ordinary process says so where the first one of a machine would reboot it.
+#[test]
+fn the_failure_of_an_essential_pod_ends_all_pods_and_not_the_machine() {
+    let machine = machine(
+        &[],
+        "essential = true\non-failure = \"reboot\"\n[[containers]]\nname = \"app\"\nhost-process = true\n\
+         command = [\"sh\", \"-c\", \"exit 3\"]\n",
+    );
+    machine.pod(
+        "other",
+        "name = \"other\"\ntermination-grace-period = \"2s\"\n[[containers]]\nname = \"app\"\n\
+         host-process = true\ncommand = [\"sleep\", \"1000\"]\n",
+    );
+    let ended = machine.run().end();
+    ended.assert_status(4);
+    for line in [
+        "pod test: it is essential and has failed; stopping all pods in order, then reboot",
+        "pod other: stopping, as requested",
+        "error: cannot go on to the reboot: this is not the first process of a machine; ending",
+    ] {
+        assert_eq!(ended.count(line), 1, "{line}:\n{}", ended.text());
+    }
+}
