@@ -5,7 +5,9 @@ use core::fmt::Write as _;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use crate::config::plan::{Check, Container, Image, Plan, Pod, Probe, Resources, RestartPolicy, Role};
+use crate::config::plan::{
+    Check, Container, Image, OnFailure, Plan, Pod, Probe, Resources, RestartPolicy, Role,
+};
 use crate::config::{write_cpu, write_duration, write_memory};
 use crate::limits::GRACE_MIN;
 
@@ -46,6 +48,15 @@ fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container])
     );
     write_probes(out, containers);
     write_restarts(out, pod);
+    if pod.essential {
+        let failed = match pod.on_failure {
+            OnFailure::Nothing => "it stays failed",
+            OnFailure::Restart => "it is started anew, with the same pauses",
+            OnFailure::Reboot => "all pods are stopped and the machine is rebooted",
+            OnFailure::Rescue => "all pods are stopped for a rescue shell",
+        };
+        let _ = writeln!(out, "  essential: when it has failed for good, {failed}");
+    }
     write_resources(out, pod, containers);
 }
 
