@@ -32,7 +32,7 @@ pub fn load(entry: &str, patience: Duration, tick: &mut dyn FnMut()) -> Result<(
 /// `outrigger load-module`: the same in this very process, which it may block.
 pub fn load_here(entry: &str) -> Result<(), String> {
     let entry = entry.trim();
-    let (name, options) = entry.split_once(' ').unwrap_or((entry, ""));
+    let (name, options) = entry.split_once(char::is_whitespace).unwrap_or((entry, ""));
     if name.starts_with('/') {
         return insert(name, options.trim());
     }
