@@ -3,15 +3,14 @@
 CARGO ?= cargo
 RELEASE = target/release/outrigger
 
-.PHONY: help build check test demo cross qemu qemu-systemd image clean
+.PHONY: help build check test demo cross qemu image clean
 
 help:
 	@echo "make demo   build, prepare and run the demo pod under a real runtime (root, Debian)"
 	@echo "make check  format, lints, unit and data tests: minutes, no root"
 	@echo "make test   everything: check, documentation, real runtimes, boots (root, Debian)"
 	@echo "make build  the release build, $(RELEASE)"
-	@echo "make qemu   boots all three under QEMU and looks at them; ARCH=armv7 for one (root, Debian)"
-	@echo "make qemu-systemd  boots a Debian with systemd and looks at the unit (root, Debian)"
+	@echo "make qemu   boots all three under QEMU, and a Debian with systemd; ARCH=armv7 for one (root, Debian)"
 	@echo "make image ARCH=x86_64|aarch64|armv7  a bootable demonstration, and how to boot it (root, Debian)"
 	@echo "make cross  static programs for armv7, aarch64 and x86-64, target/cross/TARGET/outrigger; sizes"
 
@@ -41,18 +40,12 @@ demo: build
 cross:
 	@cross/build
 
-# What is on x86_64 or armv7 alone comes with that one. The unit under systemd takes minutes of its own:
-# make qemu-systemd.
+# What is on x86_64 or armv7 alone comes with that one; the unit under Debian's systemd with neither.
 qemu: cross
-	@scripts/install-packages cc crun busybox cpio depmod dumpe2fs mke2fs mksquashfs setpriv \
+	@scripts/install-packages cc crun busybox cpio depmod dumpe2fs mke2fs mksquashfs mmdebstrap setpriv \
 	    qemu-system-x86_64 qemu-system-aarch64
 	@for arch in $(or $(ARCH),x86_64 aarch64 armv7); do tests/qemu/packages $$arch || exit 1; done
-	$(CARGO) test --locked --test qemu -- $(or $(ARCH),x86_64 aarch64 armv7)
-
-qemu-systemd: cross
-	@scripts/install-packages cc busybox cpio depmod mmdebstrap mksquashfs setpriv qemu-system-x86_64
-	@tests/qemu/packages x86_64
-	$(CARGO) test --locked --test qemu -- systemd_252
+	$(CARGO) test --locked --test qemu -- $(ARCH)
 
 image:
 	@scripts/image "$(ARCH)"
