@@ -57,7 +57,7 @@ const PID_FILE_BYTES_MAX: usize = 64;
 /// A runtime call in the life of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The runtime is asked who it is, before the first `create` on this machine.
+    /// The runtime is asked who it is, before the first `create` that cannot do without.
     Identify,
     /// The container is made, its first process waits.
     Create,
@@ -109,10 +109,13 @@ impl Host {
                     // What came before is gone, by the core's order.
                     *body = Body { instance, restarts, ..Body::default() };
                 }
-                let begun = match (&place.container.image, &self.runtime) {
-                    (Image::HostProcess(_), _) => self.create_host_process(place),
-                    (Image::Bundle(_) | Image::Rootfs(_), None) => self.identify(place),
-                    (Image::Bundle(_) | Image::Rootfs(_), Some(_)) => self.create(place),
+                let begun = match &place.container.image {
+                    Image::HostProcess(_) => self.create_host_process(place),
+                    Image::Bundle(_) => self.create_once_identified(place, false),
+                    Image::Rootfs(rootfs) => {
+                        let has_read_only_mount = rootfs.mounts.iter().any(|mount| mount.read_only);
+                        self.create_once_identified(place, has_read_only_mount && self.has_mount_setattr)
+                    }
                 };
                 if let Err(error) = begun {
                     self.tell(place.id, ContainerEvent::CreateFailed(failure(&error)));
@@ -174,12 +177,41 @@ impl Host {
 
 // Starting.
 impl Host {
-    /// Asks the runtime who it is; `create` follows when it has answered.
-    fn identify(&mut self, place: &Place<'_>) -> Result<(), String> {
+    /// Makes the container, or first asks the runtime who it is: where its name does not tell, or
+    /// its version decides something (`needs_version`).
+    fn create_once_identified(&mut self, place: &Place<'_>, needs_version: bool) -> Result<(), String> {
+        if self.runtime.as_ref().is_some_and(|known| known.version().is_some() || !needs_version) {
+            return self.create(place);
+        }
         let path = runtime::find(self.plan.machine.runtime.as_deref())?;
+        match runtime::by_name(&path) {
+            Some(runtime) if !needs_version => {
+                let runtime = runtime::fit_to_host(runtime, self.cgroups.is_unified())?;
+                self.note_runtime(runtime);
+                self.create(place)
+            }
+            _ => self.identify(place, &path),
+        }
+    }
+
+    /// Keeps what is known of the runtime and says so, once.
+    fn note_runtime(&mut self, runtime: Runtime) {
+        // Several containers may have asked at the same time.
+        if self.runtime.is_none() {
+            let version = runtime.version().map(|version| format!(" {version}")).unwrap_or_default();
+            self.write_line(
+                Severity::Info,
+                &format!("using {}{version} at {}", runtime.kind(), runtime.path()),
+            );
+        }
+        self.runtime = Some(runtime);
+    }
+
+    /// Asks the runtime who it is; `create` follows when it has answered.
+    fn identify(&mut self, place: &Place<'_>, path: &std::path::Path) -> Result<(), String> {
         // The container's limits are not for this question.
         self.make_entrance(place, &Resources::default())?;
-        let words = command::version_command(&text(&path));
+        let words = command::version_command(&text(path));
         self.start_call(place, Step::Identify, &words, Voice::Kept)
     }
 
@@ -201,12 +233,7 @@ impl Host {
         };
         let created = match identified() {
             Ok(runtime) => {
-                let line = format!("using {} {} at {}", runtime.kind(), runtime.version(), runtime.path());
-                // Several containers may have asked at the same time; it is said once.
-                if self.runtime.is_none() {
-                    self.write_line(Severity::Info, &line);
-                }
-                self.runtime = Some(runtime);
+                self.note_runtime(runtime);
                 self.create(place)
             }
             Err(error) => Err(error),

@@ -27,6 +27,13 @@ pub fn find(configured: Option<&str>) -> Result<PathBuf, String> {
     }
 }
 
+/// The runtime at `path`, if the name of the file that is executed there says which one it is: a
+/// link called `crun` may lead to something else.
+pub fn by_name(path: &Path) -> Option<Runtime> {
+    let file = path.canonicalize().ok()?;
+    Runtime::by_name(path.to_str()?, file.to_str()?)
+}
+
 /// The runtime as it must be called on this host. crun is kept from handling cgroups where it
 /// cannot: it refuses hybrid hosts, and its device filter needs `CAP_SYS_RESOURCE`.
 pub fn fit_to_host(runtime: Runtime, unified_host: bool) -> Result<Runtime, String> {

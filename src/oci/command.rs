@@ -48,11 +48,25 @@ pub enum CgroupManager {
 pub struct Runtime {
     path: String,
     kind: Kind,
-    version: String,
+    version: Option<String>,
     cgroup_manager: CgroupManager,
 }
 
 impl Runtime {
+    /// The runtime at `path`, if the name of the `file` that is executed there, all symbolic links
+    /// followed, says which one it is.
+    ///
+    /// Its version stays open. To ask for it takes about as long as half a `create`, and most
+    /// containers need nothing that came with a version.
+    pub fn by_name(path: &str, file: &str) -> Option<Runtime> {
+        let kind = match file.rsplit('/').next() {
+            Some("crun") => Kind::Crun,
+            Some("runc") => Kind::Runc,
+            Some(_) | None => return None,
+        };
+        Some(Runtime { path: path.to_owned(), kind, version: None, cgroup_manager: CgroupManager::Runtime })
+    }
+
     /// What `output` (of [`version_command`]) says about the runtime at `path`.
     ///
     /// # Errors
@@ -69,7 +83,7 @@ impl Runtime {
             (Some(kind), Some("version"), Some(version)) => Ok(Runtime {
                 path: path.to_owned(),
                 kind,
-                version: version.to_owned(),
+                version: Some(version.to_owned()),
                 cgroup_manager: CgroupManager::Runtime,
             }),
             _ => Err(RuntimeError::Unknown {
@@ -107,20 +121,21 @@ impl Runtime {
         self.kind
     }
 
-    /// Its version as it writes it, such as `1.8.1` or `1.1.5+ds1`.
-    pub fn version(&self) -> &str {
-        &self.version
+    /// Its version as it writes it, such as `1.8.1` or `1.1.5+ds1`; `None` where it was not asked.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
     }
 
     /// Whether the mount options `rro`, `rnosuid` and `rnodev` mean something to it: crun from
     /// 1.4, runc from 1.1.0. They also need Linux 5.12, mount_setattr(2). An older runtime takes
-    /// them for data of the file system, which a bind mount silently drops.
+    /// them for data of the file system, which a bind mount silently drops. One whose version is
+    /// not known counts as older.
     pub fn has_recursive_mount_options(&self) -> bool {
         let since = match self.kind {
             Kind::Crun => (1, 4),
             Kind::Runc => (1, 1),
         };
-        major_and_minor(&self.version) >= Some(since)
+        self.version.as_deref().and_then(major_and_minor) >= Some(since)
     }
 }
 
@@ -325,12 +340,31 @@ mod tests {
             ("", Err("")),
         ] {
             let found = Runtime::identify("/usr/bin/rt", output);
-            let found =
-                found.as_ref().map(|found| (found.kind(), found.version())).map_err(|error| match error {
+            let found = found
+                .as_ref()
+                .map(|found| (found.kind(), found.version().unwrap_or_default()))
+                .map_err(|error| match error {
                     RuntimeError::Unknown { first_line, .. } => first_line.as_str(),
                     RuntimeError::CgroupsNeeded { .. } => "cgroups",
                 });
             assert_eq!(found, expected, "{output:?}");
+        }
+    }
+
+    #[test]
+    fn a_runtime_is_known_by_its_name() {
+        for (path, kind) in [
+            ("/usr/bin/crun", Some(Kind::Crun)),
+            ("/usr/sbin/runc", Some(Kind::Runc)),
+            ("/opt/crun-1.8.1", None),
+            ("/opt/crun/bin/youki", None),
+            ("/opt/crun/", None),
+            ("", None),
+        ] {
+            let named = Runtime::by_name("/usr/bin/rt", path);
+            assert_eq!(named.as_ref().map(Runtime::kind), kind, "{path}");
+            assert_eq!(named.as_ref().and_then(Runtime::version), None, "{path}");
+            assert!(!named.is_some_and(|runtime| runtime.has_recursive_mount_options()), "{path}");
         }
     }
 

@@ -110,14 +110,15 @@ fn a_runtime_that_does_not_fit_into_the_limit_is_told_as_that() {
         for runtime in RUNTIMES {
             let mut machine = Machine::new(runtime);
             machine.wrap(wrapper);
-            // Of a pod in which every container has a limit it is met already when the runtime is
-            // asked who it is.
-            let unlimited =
-                "\n[[init-containers]]\nname = \"free\"\nrootfs = \"ROOTFS\"\ncommand = [\"/bin/true\"]\n";
-            for (more, failed) in
-                [("", " --version` failed: "), (unlimited, "the runtime's `create` failed: ")]
+            // With a read-only mount the limit is met when the runtime is asked for its version.
+            let mount = format!(
+                "{LIMITED}mounts = [{{ volume = \"data\", path = \"/data\", read-only = true }}]\n\
+                 [[volumes]]\nname = \"data\"\nempty = true\n"
+            );
+            for (pod, failed) in
+                [(LIMITED, "the runtime's `create` failed: "), (mount.as_str(), " --version` failed: ")]
             {
-                machine.pod("test", &format!("{}{more}", LIMITED.replace("16Mi", "256Ki")));
+                machine.pod("test", &pod.replace("16Mi", "256Ki"));
                 let run = machine.run();
                 let text = run.line(run.wait_for("test/app: cannot start: ")).text;
                 assert!(text.contains(failed), "{layout}: {text}");

@@ -10,8 +10,8 @@ use super::setup::Setup;
 const PSS_MAX: u64 = 1000;
 
 /// From the kernel's hand-over to the first main container: at most so many times what a script takes.
-/// The budget is 1.15, and it is not met: see docs/budgets.md for the figure and for what is over it.
-const RATIO_MAX: f64 = 1.25;
+/// See docs/budgets.md.
+const RATIO_MAX: f64 = 1.15;
 
 /// QEMU counts time by the instructions of the machine, and skips what it sleeps: what else this host
 /// does has no part in the figures, and the same boot takes the same time. With 16 ns each (shift 4) a
