@@ -31,11 +31,19 @@ pub enum Invariant {
     Progress,
     /// One time brings a bounded number of actions, and a life a bounded number of turns.
     BoundedActions,
+    /// Asked again without an event, the supervisor wants nothing more.
+    Idempotence,
+    /// A stop ends within a bound that follows from plan and faults.
+    BoundedStop,
+    /// The same world goes the same way.
+    Determinism,
+    /// The supervisor takes no memory after it was made.
+    NoGrowth,
 }
 
 impl Invariant {
     /// All of them, in the order of docs/invariants.md.
-    pub const ALL: [Invariant; 13] = [
+    pub const ALL: [Invariant; 17] = [
         Invariant::InitOrder,
         Invariant::PodOrder,
         Invariant::PodLife,
@@ -49,6 +57,10 @@ impl Invariant {
         Invariant::NothingLeft,
         Invariant::Progress,
         Invariant::BoundedActions,
+        Invariant::Idempotence,
+        Invariant::BoundedStop,
+        Invariant::Determinism,
+        Invariant::NoGrowth,
     ];
 
     /// Its name in docs/invariants.md and in messages.
@@ -67,6 +79,10 @@ impl Invariant {
             Invariant::NothingLeft => "nothing-left",
             Invariant::Progress => "progress",
             Invariant::BoundedActions => "bounded-actions",
+            Invariant::Idempotence => "idempotence",
+            Invariant::BoundedStop => "bounded-stop",
+            Invariant::Determinism => "determinism",
+            Invariant::NoGrowth => "no-growth",
         }
     }
 }

@@ -20,39 +20,66 @@ use crate::time::Instant;
 
 /// What is known of one container.
 #[derive(Clone, Debug, Default)]
-struct Facts {
+pub(super) struct Facts {
     /// An init container has ended with 0, a sidecar was initialised: what is behind may start.
-    passed: bool,
+    pub(super) passed: bool,
     /// How the newest instance that ran has ended, and when.
-    exit: Option<(Exit, Instant)>,
+    pub(super) exit: Option<(Exit, Instant)>,
     /// Whether it is that end which the next instance comes after, and not a start that failed.
-    exit_is_newest: bool,
+    pub(super) exit_is_newest: bool,
     /// Of this instance: it could not be created or started.
-    start_failed: bool,
+    pub(super) start_failed: bool,
+    /// Starts that failed in a row.
+    pub(super) start_failures: u32,
     /// The pause that the next restart after an exit has to keep, and when the last one was.
-    pause: Option<(Instant, Duration)>,
-    sigterm_at: Option<Instant>,
+    pub(super) pause: Option<(Instant, Duration)>,
+    pub(super) sigterm_at: Option<Instant>,
     /// Of this instance: a probe had it stopped.
-    stopped_by_probe: bool,
-    left_behind: bool,
+    pub(super) stopped_by_probe: bool,
+    pub(super) left_behind: bool,
+    /// Whether there was an instance since its pod was set up.
+    pub(super) was_created: bool,
+    /// Of this instance: when `start` was known to have returned.
+    pub(super) started_at: Option<Instant>,
+    /// Of this instance: since when its startup probe, if any, has succeeded.
+    pub(super) initialised_at: Option<Instant>,
+    /// Of this instance: it was sent SIGKILL.
+    pub(super) killed: bool,
+    /// Of this instance: when nothing of it was known to be left.
+    pub(super) removed_at: Option<Instant>,
+    /// Of this instance: its probes, in the order of `ProbeKind::ALL`.
+    pub(super) tries: [Tries; 3],
+}
+
+/// What is known of the tries of one probe.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tries {
+    /// When the last one began.
+    pub(super) begun_at: Option<Instant>,
+    /// Whether it is under way, as far as the supervisor knows.
+    pub(super) under_way: bool,
 }
 
 #[derive(Clone, Debug, Default)]
-struct PodFacts {
-    is_up: bool,
+pub(super) struct PodFacts {
+    pub(super) is_up: bool,
     /// When it began to stop, and when its grace period ends.
-    stops: Option<(Instant, Instant)>,
-    torn_down: bool,
-    left_behind: bool,
+    pub(super) stops: Option<(Instant, Instant)>,
+    /// Its set-up was asked for, since it last was at its beginning.
+    pub(super) set_up_asked: bool,
+    /// Its tear-down was asked for.
+    pub(super) tear_down_asked: bool,
+    pub(super) torn_down: bool,
+    pub(super) left_behind: bool,
 }
 
 /// See the top of this file.
 pub(super) struct Witness {
-    plan: Rc<Plan>,
-    facts: Vec<Facts>,
-    pods: Vec<PodFacts>,
-    stop_requests: u32,
-    given_up: bool,
+    pub(super) plan: Rc<Plan>,
+    pub(super) facts: Vec<Facts>,
+    pub(super) pods: Vec<PodFacts>,
+    pub(super) stop_requests: u32,
+    pub(super) given_up: bool,
 }
 
 impl Witness {
@@ -81,6 +108,9 @@ impl Witness {
                 if body.instance == *instance && body.exists {
                     self.note_of_container(*id, body, event, now)?;
                 }
+                if let (ContainerEvent::Removed, true) = (event, body.instance == *instance) {
+                    at_mut(&mut self.facts, id.index())?.removed_at.get_or_insert(now);
+                }
             }
         }
         Ok(())
@@ -96,29 +126,38 @@ impl Witness {
         let container = at(&self.plan.containers, id.index())?;
         let facts = at_mut(&mut self.facts, id.index())?;
         match event {
-            ContainerEvent::Started if container.role == Role::Sidecar && body.runs() => {
-                facts.passed |= container.probes.startup.is_none();
+            ContainerEvent::Started => {
+                facts.started_at.get_or_insert(now);
+                let gate = container.role == Role::Sidecar || container.role == Role::Main;
+                if gate && body.runs() && container.probes.startup.is_none() {
+                    facts.initialised_at.get_or_insert(now);
+                    facts.passed |= container.role == Role::Sidecar;
+                }
+                // That it ended may be known before that it began.
+                facts.passed |= facts.exit_is_newest && has_succeeded(container.role, facts.exit);
             }
-            ContainerEvent::Probed(ProbeKind::Startup, Outcome::Success, _) if body.runs() => {
-                facts.passed = true;
+            ContainerEvent::Probed(kind, outcome, _) => {
+                if let Some(tries) = tries_mut(facts, *kind) {
+                    tries.under_way = false;
+                }
+                if (*kind, *outcome, body.runs()) == (ProbeKind::Startup, Outcome::Success, true) {
+                    facts.passed = true;
+                    facts.initialised_at.get_or_insert(now);
+                }
             }
             ContainerEvent::Exited(exit) if !facts.exit_is_newest && !facts.start_failed => {
                 facts.exit = Some((*exit, now));
                 facts.exit_is_newest = true;
-                if container.role == Role::Init && *exit == ExitStatus::Code(0).into() {
-                    facts.passed = true;
-                }
+                facts.passed |= facts.started_at.is_some() && has_succeeded(container.role, facts.exit);
             }
             ContainerEvent::StartFailed(_) | ContainerEvent::CreateFailed(_) => {
                 facts.start_failed = true;
                 facts.exit_is_newest = false;
             }
-            ContainerEvent::Created
-            | ContainerEvent::Started
+            ContainerEvent::Removed
+            | ContainerEvent::Created
             | ContainerEvent::Exited(_)
-            | ContainerEvent::Removed
-            | ContainerEvent::RemoveFailed(_)
-            | ContainerEvent::Probed(..) => {}
+            | ContainerEvent::RemoveFailed(_) => {}
         }
         Ok(())
     }
@@ -126,8 +165,14 @@ impl Witness {
     /// Whether an action keeps the rules.
     pub(super) fn check(&mut self, action: &Action, bodies: &[Body], now: Instant) -> Result<(), Broken> {
         match *action {
-            Action::SetUpPod(id) => self.check_set_up(id, bodies),
-            Action::TearDownPod(id) => self.check_tear_down(id, bodies),
+            Action::SetUpPod(id) => {
+                at_mut(&mut self.pods, id.index())?.set_up_asked = true;
+                self.check_set_up(id, bodies)
+            }
+            Action::TearDownPod(id) => {
+                at_mut(&mut self.pods, id.index())?.tear_down_asked = true;
+                self.check_tear_down(id, bodies)
+            }
             Action::Container(id, instance, action) => {
                 let body = at(bodies, id.index())?;
                 let checked = if let ContainerAction::Create { .. } = action {
@@ -174,12 +219,28 @@ impl Witness {
         match action {
             ContainerAction::Start => self.check_start(id, body),
             ContainerAction::Stop => self.check_stop(id, bodies, now),
-            ContainerAction::Kill => self.check_kill(id, body, now),
+            ContainerAction::Kill => {
+                self.check_kill(id, body, now)?;
+                at_mut(&mut self.facts, id.index())?.killed = true;
+                Ok(())
+            }
             ContainerAction::Remove => {
                 require(Invariant::FittingActions, !body.runs(), || "it still runs".to_owned())
             }
-            ContainerAction::Probe(kind) => check_probe(body, kind),
-            ContainerAction::CancelProbe(_) | ContainerAction::Create { .. } => Ok(()),
+            ContainerAction::Probe(kind) => {
+                check_probe(body, kind)?;
+                if let Some(tries) = tries_mut(at_mut(&mut self.facts, id.index())?, kind) {
+                    *tries = Tries { begun_at: Some(now), under_way: true };
+                }
+                Ok(())
+            }
+            ContainerAction::CancelProbe(kind) => {
+                if let Some(tries) = tries_mut(at_mut(&mut self.facts, id.index())?, kind) {
+                    tries.under_way = false;
+                }
+                Ok(())
+            }
+            ContainerAction::Create { .. } => Ok(()),
         }
     }
 
@@ -299,16 +360,28 @@ impl Witness {
             };
             facts.pause = Some((now, delay));
         }
-        facts.exit_is_newest = false;
-        facts.start_failed = false;
-        facts.stopped_by_probe = false;
-        facts.sigterm_at = None;
+        facts.start_failures = if facts.start_failed { facts.start_failures.saturating_add(1) } else { 0 };
+        // The rest is about the former instance.
+        *facts = Facts {
+            passed: facts.passed,
+            exit: facts.exit,
+            start_failures: facts.start_failures,
+            pause: facts.pause,
+            was_created: true,
+            ..Facts::default()
+        };
         Ok(())
     }
 
     fn check_restart(&self, container: &Container, facts: &Facts, now: Instant) -> Result<(), Broken> {
-        let Some((exit, exited_at)) = facts.exit else { return Ok(()) };
+        let Some((_, exited_at)) = facts.exit else { return Ok(()) };
         require(Invariant::OneInstance, now >= exited_at, || "it has not ended yet".to_owned())?;
+        self.may_restart(container, facts)
+    }
+
+    /// Whether the policy lets a container be started again after its last exit.
+    pub(super) fn may_restart(&self, container: &Container, facts: &Facts) -> Result<(), Broken> {
+        let Some((exit, _)) = facts.exit else { return Ok(()) };
         let well = exit.status == ExitStatus::Code(0);
         let policy = self.pod(container.pod)?.restart_policy;
         let (may, why_not) = match (container.role, policy) {
@@ -396,29 +469,38 @@ impl Witness {
     }
 
     /// Whether a pod that is after this one is up: until it has ended, this one is kept up too.
-    fn is_needed(&self, id: PodId) -> bool {
+    pub(super) fn is_needed(&self, id: PodId) -> bool {
         let mut pods = self.plan.pods.iter().zip(&self.pods);
         pods.any(|(pod, facts)| pod.after.contains(&id) && facts.is_up && !facts.torn_down)
     }
 
-    fn pod(&self, id: PodId) -> Result<&Pod, Broken> {
+    pub(super) fn pod(&self, id: PodId) -> Result<&Pod, Broken> {
         at(&self.plan.pods, id.index())
     }
 
     /// Positions of a pod's init containers and main containers.
-    fn containers(&self, id: PodId) -> Result<(Range<usize>, Range<usize>), Broken> {
+    pub(super) fn containers(&self, id: PodId) -> Result<(Range<usize>, Range<usize>), Broken> {
         let pod = self.pod(id)?;
         let range = |run: &Range<u16>| usize::from(run.start)..usize::from(run.end);
         Ok((range(&pod.init_containers), range(&pod.main_containers)))
     }
 
-    fn name(&self, index: usize) -> String {
+    pub(super) fn name(&self, index: usize) -> String {
         u16::try_from(index).map(|index| path(&self.plan, ContainerId(index))).unwrap_or_default()
     }
 
-    fn pod_name(&self, id: PodId) -> &str {
+    pub(super) fn pod_name(&self, id: PodId) -> &str {
         self.plan.pods.get(id.index()).map_or("?", |pod| &pod.name)
     }
+}
+
+fn has_succeeded(role: Role, exit: Option<(Exit, Instant)>) -> bool {
+    role == Role::Init && exit.is_some_and(|(exit, _)| exit == ExitStatus::Code(0).into())
+}
+
+fn tries_mut(facts: &mut Facts, kind: ProbeKind) -> Option<&mut Tries> {
+    let position = ProbeKind::ALL.iter().position(|it| *it == kind)?;
+    facts.tries.get_mut(position)
 }
 
 fn check_probe(body: &Body, kind: ProbeKind) -> Result<(), Broken> {
