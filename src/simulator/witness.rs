@@ -471,7 +471,9 @@ impl Witness {
     /// Whether a pod that is after this one is up: until it has ended, this one is kept up too.
     pub(super) fn is_needed(&self, id: PodId) -> bool {
         let mut pods = self.plan.pods.iter().zip(&self.pods);
-        pods.any(|(pod, facts)| pod.after.contains(&id) && facts.is_up && !facts.torn_down)
+        pods.any(|(pod, facts)| {
+            pod.after.contains(&id) && facts.is_up && !facts.torn_down && !facts.left_behind
+        })
     }
 
     pub(super) fn pod(&self, id: PodId) -> Result<&Pod, Broken> {
