@@ -22,6 +22,7 @@ mod problem;
 mod quantity;
 mod reader;
 mod resources;
+mod restart_policy;
 mod value;
 
 use self::machine::MachineFile;
@@ -44,7 +45,7 @@ pub struct Source {
 
 /// Every table that a configuration file can have, with its keys. `docs/config.md` describes
 /// each of them, and a test compares the two.
-pub const TABLES: [TableKind; 20] = [
+pub const TABLES: [TableKind; 22] = [
     machine::MACHINE,
     machine::RESTART_BACKOFF,
     boot::BOOT,
@@ -65,6 +66,8 @@ pub const TABLES: [TableKind; 20] = [
     probe::EXEC,
     probe::HTTP_GET,
     probe::TCP_SOCKET,
+    restart_policy::RESTART_RULE,
+    restart_policy::EXIT_CODES,
 ];
 
 /// Reads the machine file alone: what is needed before the pod files can be looked for.

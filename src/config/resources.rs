@@ -285,6 +285,8 @@ mod tests {
                 limits: Limits { cpu_millis: cpu.1, ..Limits::default() },
             },
             probes: Probes::default(),
+            restart_policy: None,
+            restart_policy_rules: Vec::new(),
         }
     }
 

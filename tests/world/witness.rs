@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use outrigger::config::plan::{Container, ContainerId, Plan, PodId, RestartPolicy, Role};
+use outrigger::config::plan::{Container, ContainerId, Operator, Plan, PodId, RestartPolicy, Role};
 use outrigger::limits::GRACE_MIN;
 use outrigger::supervisor::action::{Action, ContainerAction};
 use outrigger::supervisor::event::{ContainerEvent, Event};
@@ -269,8 +269,17 @@ impl Witness {
         let Some((exit, exited_at)) = facts.exit else { return Ok(()) };
         require(now >= exited_at, || "it has not ended yet".to_owned())?;
         let well = exit.status == ExitStatus::Code(0);
-        let policy = self.plan.pods[container.pod.index()].restart_policy;
-        match (container.role, policy) {
+        let rule = container.restart_policy_rules.iter().find(|rule| {
+            rule.values.contains(&exit.status.code()) == (rule.operator == Operator::In)
+                && exit.status != ExitStatus::Unknown
+                && !facts.stopped_by_probe
+        });
+        if rule.is_some() {
+            let done = container.role == Role::Init && well && !exit.oom_killed;
+            return require(!done, || "it is an init container that has succeeded".to_owned());
+        }
+        let of_pod = self.plan.pods[container.pod.index()].restart_policy;
+        match (container.role, container.restart_policy.unwrap_or(of_pod)) {
             (Role::Sidecar, _) | (Role::Main, RestartPolicy::Always) => Ok(()),
             (Role::Init, RestartPolicy::Always | RestartPolicy::OnFailure) => {
                 require(!well || exit.oom_killed, || "it is an init container that has succeeded".to_owned())
