@@ -12,6 +12,7 @@ mod container;
 pub mod difference;
 mod document;
 mod expand;
+mod hook;
 pub mod kernel_command_line;
 mod machine;
 mod nearest;
@@ -22,6 +23,7 @@ mod problem;
 mod quantity;
 mod reader;
 mod resources;
+pub mod signal;
 mod value;
 
 use self::machine::MachineFile;
@@ -44,7 +46,7 @@ pub struct Source {
 
 /// Every table that a configuration file can have, with its keys. `docs/config.md` describes
 /// each of them, and a test compares the two.
-pub const TABLES: [TableKind; 20] = [
+pub const TABLES: [TableKind; 21] = [
     machine::MACHINE,
     machine::RESTART_BACKOFF,
     boot::BOOT,
@@ -65,6 +67,7 @@ pub const TABLES: [TableKind; 20] = [
     probe::EXEC,
     probe::HTTP_GET,
     probe::TCP_SOCKET,
+    hook::HOOK,
 ];
 
 /// Reads the machine file alone: what is needed before the pod files can be looked for.

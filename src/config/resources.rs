@@ -272,7 +272,8 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::plan::{Image, PodId, Probes};
+    use crate::config::plan::{Hooks, Image, PodId, Probes};
+    use crate::config::signal::StopSignal;
 
     fn container(role: Role, cpu: (Option<u64>, Option<u64>)) -> Container {
         Container {
@@ -285,6 +286,9 @@ mod tests {
                 limits: Limits { cpu_millis: cpu.1, ..Limits::default() },
             },
             probes: Probes::default(),
+            hooks: Hooks::default(),
+            stop_signal: StopSignal::SIGTERM,
+            termination_grace_period: None,
         }
     }
 

@@ -255,6 +255,9 @@ mod tests {
             image: plan::Image::Rootfs(Box::new(rootfs.clone())),
             resources: plan::Resources::default(),
             probes: plan::Probes::default(),
+            hooks: plan::Hooks::default(),
+            stop_signal: crate::config::signal::StopSignal::SIGTERM,
+            termination_grace_period: None,
         }
     }
 
