@@ -153,28 +153,24 @@ impl State {
         }
     }
 
-    /// Whether its own command runs and its post-start hook, if any, does not. Kubernetes does not
-    /// call a container running before.
+    /// Whether its own command runs, and its post-start hook, if it has one, has ended well. Kubernetes
+    /// does not call a container running before.
     pub fn has_started(self) -> bool {
-        self.runs() && !matches!(self, State::PostStart { .. })
+        let hook_failed = matches!(
+            self,
+            State::Stopping { reason: StopReason::PostStartHook, .. }
+                | State::Killing { reason: StopReason::PostStartHook, .. }
+        );
+        self.runs() && !matches!(self, State::PostStart { .. }) && !hook_failed
     }
 
     /// Whether it has started and has not been told to end.
     pub fn serves(self) -> bool {
-        match self {
-            State::Running { .. }
-            | State::Stopping { phase: StopPhase::PreStop { .. } | StopPhase::Waiting { .. }, .. } => true,
-            State::Absent
-            | State::Creating { .. }
-            | State::Created
-            | State::Starting { .. }
-            | State::PostStart { .. }
-            | State::Stopping { phase: StopPhase::Signalled { .. }, .. }
-            | State::Killing { .. }
-            | State::Exited { .. }
-            | State::Removing { .. }
-            | State::Ended { .. } => false,
-        }
+        let is_signalled = matches!(
+            self,
+            State::Stopping { phase: StopPhase::Signalled { .. }, .. } | State::Killing { .. }
+        );
+        self.has_started() && !is_signalled
     }
 
     /// Whether nothing of it is on the machine.

@@ -381,7 +381,7 @@ impl Report {
                 }
             }
             Report::PreStopBegun { container: id, reason } => {
-                write!(line, "{}: stopping, its pre-stop hook first", path(id))?;
+                write!(line, "{}: stopping with its pre-stop hook", path(id))?;
                 write_reason(line, reason)
             }
             Report::StopSignalled { container: id, reason } => {

@@ -8,8 +8,8 @@
 //! and holds nothing up. Once a main container is active, the init containers as a whole are
 //! passed.
 //!
-//! Main containers are started in the order of the file, and a post-start hook holds up those behind
-//! its own: they can rely on what it does. If it fails, it holds up nothing any more.
+//! Main containers are started in the order of the file, and a post-start hook holds up the first
+//! start of those behind its own. If it fails, it holds up nothing any more.
 //!
 //! Two deviations from the kubelet, both where it is an artefact of its blocking passes:
 //! containers are started beside each other where it starts them one after another, and a pod
@@ -40,16 +40,13 @@ pub fn next_step(view: &PodView, alarm: &mut Alarm) -> Option<Step> {
         Inits::Walked { due: Some(id), .. } => Some(Step::Create(id)),
         Inits::Walked { due: None, passed: false } => None,
         Inits::Walked { due: None, passed: true } => {
-            // One whose post-start hook is still to end holds up those behind it in the file.
-            for main in view.mains() {
-                if is_before_end_of_post_start(&main) {
-                    return None;
-                }
-                if is_wanted(view, &main) && is_due(view, &main, alarm) {
-                    return Some(Step::Create(main.id));
-                }
-            }
-            None
+            let mut held_up = false;
+            let due = view.mains().find(|main| {
+                let waits = held_up && main.record.state == State::Absent;
+                held_up |= is_before_end_of_post_start(main);
+                !waits && is_wanted(view, main) && is_due(view, main, alarm)
+            });
+            due.map(|main| Step::Create(main.id))
         }
     }
 }

@@ -134,7 +134,11 @@ fn running_step(view: &PodView, member: &Member, pod_stops: bool, alarm: &mut Al
 /// What is stopped and works on is still asked whether it is ready.
 fn readiness_step(member: &Member, alarm: &mut Alarm) -> Option<Step> {
     let started = member.record.probes.is_started(&member.container.probes);
-    if started { probe_step(member, ProbeKind::Readiness, alarm) } else { None }
+    if started && member.record.state.serves() {
+        probe_step(member, ProbeKind::Readiness, alarm)
+    } else {
+        None
+    }
 }
 
 fn probe_step(member: &Member, kind: ProbeKind, alarm: &mut Alarm) -> Option<Step> {
