@@ -43,7 +43,8 @@ impl Member<'_> {
         match self.container.role {
             Role::Init => self.facts.passed && self.is_gone(),
             Role::Sidecar | Role::Main => {
-                self.runs() && self.facts.sigterm_at.is_none() && self.facts.initialised_at.is_some()
+                let stops = self.facts.pre_stop_at.is_some() || self.facts.sigterm_at.is_some();
+                self.runs() && !stops && self.facts.initialised_at.is_some()
             }
         }
     }
@@ -130,9 +131,11 @@ impl Witness {
                     }
                 }
             }
-            if member.container.role != Role::Main {
-                passed &= member.is_passed();
-            }
+            // A main container holds up those behind it only by its post-start hook.
+            passed &= match member.container.role {
+                Role::Init | Role::Sidecar => member.is_passed(),
+                Role::Main => member.container.hooks.post_start.is_none() || member.facts.post_start_ended,
+            };
             if member.runs() {
                 self.check_kill_due(&member, pod.termination_grace_period, None, now)?;
                 if let Some((kind, due)) = probe_due(&member, now) {
@@ -175,7 +178,8 @@ impl Witness {
         let mut later_gone = true;
         for member in members.rev() {
             let turn = member.container.role != Role::Sidecar || later_gone || now >= deadline;
-            let told = member.facts.sigterm_at.is_some() || member.facts.killed;
+            let begun = member.facts.pre_stop_at.or(member.facts.sigterm_at);
+            let told = begun.is_some() || member.facts.killed;
             require(Invariant::StopOrder, told || !turn || !member.runs(), || {
                 format!("it is {}'s turn to stop, and it is not told", self.name(member.index))
             })?;
@@ -190,6 +194,7 @@ impl Witness {
         Ok(())
     }
 
+    /// `deadline`: of its pod, if that is stopped.
     fn check_kill_due(
         &self,
         member: &Member,
@@ -198,6 +203,8 @@ impl Witness {
         now: Instant,
     ) -> Result<(), Broken> {
         let Some(sigterm_at) = member.facts.sigterm_at else { return Ok(()) };
+        // What it had before its stop signal, for its hook and its turn, only shortens this.
+        let own = member.facts.stopped_alone.or(member.container.termination_grace_period).unwrap_or(own);
         let own = sigterm_at.after(own.max(GRACE_MIN));
         let due = deadline.map_or(own, |deadline| own.min(deadline.max(sigterm_at.after(GRACE_MIN))));
         require(Invariant::GracePeriod, member.facts.killed || now < due, || {
@@ -208,7 +215,7 @@ impl Witness {
 
 /// The probe that should have been made by `now`, and since when.
 fn probe_due(member: &Member, now: Instant) -> Option<(ProbeKind, Instant)> {
-    if member.facts.sigterm_at.is_some() || member.facts.killed {
+    if member.facts.pre_stop_at.is_some() || member.facts.sigterm_at.is_some() || member.facts.killed {
         return None;
     }
     let started_at = member.facts.started_at?;
