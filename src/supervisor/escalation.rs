@@ -39,9 +39,11 @@ pub fn has_failed(view: &PodView) -> bool {
     }
 }
 
-/// Whether a pod has failed and is going to be started anew.
+/// Whether a pod has failed and is going to be started anew. One that has not started, since a pod
+/// that it is `after` has failed for good, would fail again at once, and for ever.
 pub fn will_restart(view: &PodView) -> bool {
-    view.pod.on_failure == OnFailure::Restart && has_failed(view)
+    let is_futile = matches!(view.record.stop_reason(), Some(PodStopReason::DependencyFailed(_)));
+    view.pod.on_failure == OnFailure::Restart && has_failed(view) && !is_futile
 }
 
 /// What follows for a pod. `None`: nothing, or not yet.
@@ -52,6 +54,7 @@ pub fn next_step(view: &PodView, alarm: &mut Alarm) -> Option<Step> {
     }
     match view.pod.on_failure {
         OnFailure::Nothing => None,
+        OnFailure::Restart if !will_restart(view) => None,
         OnFailure::Restart => {
             let due = view.record.backoff.restart_at(at, &view.pod.restart_backoff);
             alarm.due(due).then_some(Step::Restart(view.id))
