@@ -7,7 +7,7 @@ use super::event::{ContainerEvent, Event, Goal};
 use super::hook::{self, HookKind};
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
-use super::record::{Cause, End, Failure, Instance, State, StopPhase, StopReason};
+use super::record::{Cause, End, Failure, Instance, State, StopPhase, StopReason, failure};
 use super::report::{self, Next, Report};
 use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, restart};
 use crate::config::plan::{ContainerId, PodId};
@@ -106,10 +106,12 @@ impl Supervisor {
             (State::Starting { give_up_at, exited: None }, ContainerEvent::Exited(exit)) => {
                 record.state = State::Starting { give_up_at, exited: Some(exit) };
             }
-            (
-                State::Created | State::PostStart { .. } | State::Running { .. },
-                ContainerEvent::Exited(exit),
-            ) => {
+            // Whatever its exit code says: of the container's own command nothing has run.
+            (State::Created, ContainerEvent::Exited(_)) => {
+                record.failure = failure("its first process ended before it was started");
+                self.note_end(id, Cause::StartFailed, now);
+            }
+            (State::PostStart { .. } | State::Running { .. }, ContainerEvent::Exited(exit)) => {
                 self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
             (State::Stopping { reason, .. }, ContainerEvent::Exited(exit)) => {
