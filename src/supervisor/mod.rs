@@ -483,13 +483,14 @@ impl Supervisor {
             }
             upkeep::Step::Signal(id) => {
                 let record = self.record_mut(id)?;
-                let State::Stopping { reason, grace_end, phase: StopPhase::Waiting { since } } = record.state
+                let State::Stopping { reason, started, grace_end, phase: StopPhase::Waiting { since } } =
+                    record.state
                 else {
                     return None;
                 };
                 let grace_end = grace_end.after(now.since(since));
                 let phase = StopPhase::Signalled { at: now };
-                record.state = State::Stopping { reason, grace_end, phase };
+                record.state = State::Stopping { reason, started, grace_end, phase };
                 self.report(Report::StopSignalled { container: id, reason });
                 self.container_action(id, ContainerAction::Stop)
             }
@@ -562,7 +563,8 @@ impl Supervisor {
             Some(_) => StopPhase::PreStop { hook: hook::Stage::Due },
             None => StopPhase::Waiting { since: now },
         };
-        record.state = State::Stopping { reason, grace_end: now.after(grace), phase };
+        let started = record.state.has_started();
+        record.state = State::Stopping { reason, started, grace_end: now.after(grace), phase };
     }
 
     fn begin_hook(&mut self, id: ContainerId, kind: HookKind, now: Instant) -> Option<Action> {
