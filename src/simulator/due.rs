@@ -218,6 +218,9 @@ fn probe_due(member: &Member, now: Instant) -> Option<(ProbeKind, Instant)> {
     if member.facts.pre_stop_at.is_some() || member.facts.sigterm_at.is_some() || member.facts.killed {
         return None;
     }
+    if member.container.hooks.post_start.is_some() && !member.facts.post_start_ended {
+        return None;
+    }
     let started_at = member.facts.started_at?;
     ProbeKind::ALL.into_iter().zip(&member.facts.tries).find_map(|(kind, tries)| {
         let probe = kind.of(&member.container.probes)?;

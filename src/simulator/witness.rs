@@ -46,6 +46,8 @@ pub(super) struct Facts {
     pub(super) left_behind: bool,
     /// Whether there was an instance since its pod was set up.
     pub(super) was_created: bool,
+    /// Of this instance: its `start` was asked for.
+    pub(super) start_asked: bool,
     /// Of this instance: when `start` was known to have returned.
     pub(super) started_at: Option<Instant>,
     /// Of this instance: since when its startup probe, if any, has succeeded.
@@ -108,7 +110,10 @@ impl Witness {
     pub(super) fn note(&mut self, event: &Event, bodies: &[Body], now: Instant) -> Result<(), Broken> {
         match event {
             Event::PodSetUp(id) => at_mut(&mut self.pods, id.index())?.is_up = true,
-            Event::PodTornDown(id) => at_mut(&mut self.pods, id.index())?.torn_down = true,
+            Event::PodTornDown(id) => {
+                let facts = at_mut(&mut self.pods, id.index())?;
+                facts.torn_down |= facts.tear_down_asked;
+            }
             Event::PodSetUpFailed(..) | Event::PodTearDownFailed(..) | Event::StopRequested(_) => {}
             Event::Container(id, instance, event) => {
                 let body = at(bodies, id.index())?;
@@ -144,7 +149,10 @@ impl Witness {
                     facts.initialised_at.get_or_insert(now);
                     facts.passed |= container.role == Role::Sidecar;
                 }
-                // That it ended may be known before that it began.
+                // That it ended may be known before that it began; it counts from then on.
+                if let Some((_, at)) = facts.exit.as_mut().filter(|_| facts.exit_is_newest) {
+                    *at = now;
+                }
                 facts.passed |= facts.exit_is_newest && has_succeeded(container.role, facts.exit);
             }
             ContainerEvent::Probed(kind, outcome, _) => {
@@ -155,6 +163,11 @@ impl Witness {
                     facts.passed = true;
                     facts.initialised_at.get_or_insert(now);
                 }
+            }
+            // Nothing of its own has run yet.
+            ContainerEvent::Exited(_) if !facts.start_asked => {
+                facts.start_failed = true;
+                facts.exit_is_newest = false;
             }
             ContainerEvent::Exited(exit) if !facts.exit_is_newest && !facts.start_failed => {
                 facts.exit = Some((*exit, now));
@@ -196,7 +209,9 @@ impl Witness {
                         })
                         .and_then(|()| self.check_create(id, now))
                 } else {
-                    require(Invariant::FittingActions, body.exists, || "nothing of it exists".to_owned())
+                    let is_known = at(&self.facts, id.index())?.removed_at.is_some();
+                    let exists = body.exists || !is_known;
+                    require(Invariant::FittingActions, exists, || "nothing of it exists".to_owned())
                         .and_then(|()| {
                             require(Invariant::FittingActions, body.instance == instance, || {
                                 "the instance is another one".to_owned()
@@ -229,7 +244,11 @@ impl Witness {
     ) -> Result<(), Broken> {
         let body = at(bodies, id.index())?;
         match action {
-            ContainerAction::Start => self.check_start(id, body),
+            ContainerAction::Start => {
+                self.check_start(id, body)?;
+                at_mut(&mut self.facts, id.index())?.start_asked = true;
+                Ok(())
+            }
             ContainerAction::Stop => self.check_stop(id, bodies, now),
             ContainerAction::Kill => {
                 self.check_kill(id, body, now)?;
@@ -482,7 +501,9 @@ impl Witness {
     /// What runs is told first, and has its time.
     fn check_kill(&self, id: ContainerId, body: &Body, now: Instant) -> Result<(), Broken> {
         let starts = matches!(body.call, Some(Call { kind: CallKind::Start, .. }));
-        if starts || !body.runs() {
+        // Nobody is told who is not known to run: his start may have taken too long.
+        let is_known = at(&self.facts, id.index())?.started_at.is_some();
+        if starts || !body.runs() || !is_known {
             return Ok(());
         }
         let container = at(&self.plan.containers, id.index())?;
@@ -497,6 +518,8 @@ impl Witness {
         // it, but nobody here knows how long that was.
         let since = facts.pre_stop_at.unwrap_or(sigterm_at);
         let own = facts.stopped_alone.or(container.termination_grace_period);
+        // A stop that was asked for again leaves two seconds to whatever still runs.
+        let own = if self.stop_requests > 1 { Some(GRACE_MIN) } else { own };
         let own_is_over = own.is_some_and(|own| now >= since.after(own));
         let is_over = match at(&self.pods, container.pod.index())?.stops {
             None => own_is_over,
@@ -568,11 +591,12 @@ impl Witness {
         Ok(())
     }
 
-    /// Whether a pod that is after this one is up: until it has ended, this one is kept up too.
+    /// Whether a pod that is after this one is up, or being set up: until it has ended, this one is
+    /// kept up too.
     pub(super) fn is_needed(&self, id: PodId) -> bool {
         let mut pods = self.plan.pods.iter().zip(&self.pods);
         pods.any(|(pod, facts)| {
-            pod.after.contains(&id) && facts.is_up && !facts.torn_down && !facts.left_behind
+            pod.after.contains(&id) && facts.set_up_asked && !facts.torn_down && !facts.left_behind
         })
     }
 

@@ -1,6 +1,6 @@
 //! Cutting a world down to what still breaks the same invariant.
 
-use outrigger::config::plan::{OnFailure, Probes, Role};
+use outrigger::config::plan::{Hooks, OnFailure, Probes, Role};
 use outrigger::simulator::script::{ContainerScript, PodScript};
 
 use crate::sketch::{ContainerSketch, PodSketch, Sketch};
@@ -53,6 +53,11 @@ fn candidates(sketch: &Sketch) -> Vec<Sketch> {
                 move |it: &mut Sketch| change(&mut it.pods[at].containers[inner])
             };
             push(&cut(|it| it.script = ContainerScript::default()));
+            push(&cut(|it| it.hooks = Hooks::default()));
+            push(&cut(|it| it.hooks.post_start = None));
+            push(&cut(|it| it.hooks.pre_stop = None));
+            push(&cut(|it| it.rules.clear()));
+            push(&cut(|it| it.grace = None));
             push(&cut(|it| it.probes = Probes::default()));
             push(&cut(|it| it.probes.startup = None));
             push(&cut(|it| it.probes.liveness = None));
@@ -69,6 +74,8 @@ fn candidates(sketch: &Sketch) -> Vec<Sketch> {
             push(&cut(|it| it.script.create_takes = ContainerScript::default().create_takes));
             push(&cut(|it| it.script.start_takes = ContainerScript::default().start_takes));
             push(&cut(|it| it.script.removal_takes = ContainerScript::default().removal_takes));
+            push(&cut(|it| it.script.post_start.clear()));
+            push(&cut(|it| it.script.pre_stop.clear()));
             push(&cut(|it| it.script.startup.clear()));
             push(&cut(|it| it.script.liveness.clear()));
             push(&cut(|it| it.script.readiness.clear()));
@@ -93,8 +100,11 @@ fn weight_of_pod(pod: &PodSketch) -> usize {
 fn weight_of_container(container: &ContainerSketch) -> usize {
     let Probes { startup, liveness, readiness } = &container.probes;
     let probes = [startup, liveness, readiness].into_iter().flatten().count();
+    let Hooks { post_start, pre_stop } = &container.hooks;
+    let hooks = [post_start, pre_stop].into_iter().flatten().count();
     let differs = differing(&container.script, &ContainerScript::default());
-    10 + probes + container.detours.len() + differs + container.script.exits.len()
+    let own = container.rules.len() + usize::from(container.grace.is_some()) + hooks;
+    10 + own + probes + container.detours.len() + differs + container.script.exits.len()
 }
 
 /// Lines of the two that differ, in their debug form.
@@ -146,6 +156,16 @@ pub(crate) fn describe(sketch: &Sketch) -> String {
         for container in &pod.containers {
             let odd = differences(&container.script, &ContainerScript::default()).join(" ");
             text.push_str(&format!("  {:?} c{}: {odd}\n", container.role, container.number));
+            let (policy, rules, grace) = (container.policy, &container.rules, container.grace);
+            if policy.is_some() || grace.is_some() {
+                text.push_str(&format!("    policy {policy:?}, rules {rules:?}, grace {grace:?}\n"));
+            }
+            let Hooks { post_start, pre_stop } = &container.hooks;
+            for (kind, hook) in [("post-start", post_start), ("pre-stop", pre_stop)] {
+                if let Some(hook) = hook {
+                    text.push_str(&format!("    {kind}: {hook:?}\n"));
+                }
+            }
             for detour in &container.detours {
                 let (event, nth, after) = (&detour.event, detour.nth, &detour.arrives_after);
                 text.push_str(&format!("    {event} {nth} arrives after {after:?}\n"));

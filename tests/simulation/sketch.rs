@@ -1,7 +1,7 @@
 //! A random world as data: a plan and how it behaves, small enough to be cut down by hand.
 //!
-//! What it can have: 1 to 4 pods with at most 8 containers each, `after` one another; every policy;
-//! probes; short and long grace periods and back-offs; containers that run, end and answer as they
+//! What it can have: 1 to 4 pods with at most 8 containers each, `after` one another; every policy
+//! and rules; probes and hooks; short and long grace periods and back-offs; containers that run, end and answer as they
 //! like; and, unless the world is calm, calls of the runtime that fail, cannot be made, hang, or
 //! work when they are killed; first processes that are gone before they began; processes that
 //! SIGKILL ends late or never; cgroups that stay populated; events that come late or twice; and one
@@ -11,11 +11,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use outrigger::config::plan::{
-    Backoff, Container, OnFailure, Plan, Pod, PodId, Probe, Probes, RestartPolicy, Role, Watchdog,
+    Backoff, Container, Hook, Hooks, OnFailure, Operator, Plan, Pod, PodId, Probe, Probes, RestartAction,
+    RestartPolicy, RestartRule, Role, Watchdog,
 };
 use outrigger::config::{self, Source};
 use outrigger::limits::GRACE_MIN;
-use outrigger::simulator::script::{Answer, Answers, CallResult, ContainerScript, Detour, PodScript, Script};
+use outrigger::simulator::script::{
+    Answer, Answers, CallResult, ContainerScript, Detour, HookScript, PodScript, Script,
+};
 use outrigger::supervisor::event::Goal;
 use outrigger::supervisor::probe::Outcome;
 use outrigger::supervisor::record::ExitStatus;
@@ -55,6 +58,10 @@ pub(crate) struct PodSketch {
 pub(crate) struct ContainerSketch {
     pub(crate) number: usize,
     pub(crate) role: Role,
+    pub(crate) policy: Option<RestartPolicy>,
+    pub(crate) rules: Vec<RestartRule>,
+    pub(crate) grace: Option<Duration>,
+    pub(crate) hooks: Hooks,
     pub(crate) probes: Probes,
     pub(crate) script: ContainerScript,
     pub(crate) detours: Vec<Detour>,
@@ -157,6 +164,10 @@ impl Sketch {
                     pod: id(plan.pods.len() - 1),
                     role: container.role,
                     probes: container.probes.clone(),
+                    hooks: container.hooks.clone(),
+                    restart_policy: container.policy,
+                    restart_policy_rules: container.rules.clone(),
+                    termination_grace_period: container.grace,
                     ..template.container.clone()
                 });
             }
@@ -249,9 +260,10 @@ fn pod(number: usize, most: u64, calm: bool, random: &mut Random, template: &Tem
     }
 }
 
-/// Events of a container that may come late or twice.
-const EVENTS: [&str; 8] =
-    ["created", "create-failed", "started", "start-failed", "exited", "removed", "remove-failed", "probed"];
+/// Events of a container that may come late or twice. Not `probed` and `hook-ended`, which do not
+/// say which try they are about: each is told once, and before anything that comes later in time.
+const EVENTS: [&str; 7] =
+    ["created", "create-failed", "started", "start-failed", "exited", "removed", "remove-failed"];
 
 fn detour(random: &mut Random, events: &[&str]) -> Detour {
     Detour {
@@ -312,7 +324,29 @@ fn container(
             _ => detours = random.one_to(3, |random| detour(random, &EVENTS)),
         }
     }
-    ContainerSketch { number, role, probes, script, detours }
+    let policies = [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never];
+    let policy = match role {
+        Role::Sidecar => Some(RestartPolicy::Always),
+        Role::Init | Role::Main => random.one_in(4).then(|| random.pick(&policies)),
+    };
+    let has_rules = policy.is_some() && role != Role::Sidecar && random.one_in(2);
+    let hooks = Hooks {
+        post_start: (probed && random.one_in(6)).then(|| hook(random, template)),
+        pre_stop: (probed && random.one_in(6)).then(|| hook(random, template)),
+    };
+    script.post_start = random.one_to(3, hook_script);
+    script.pre_stop = random.one_to(3, hook_script);
+    ContainerSketch {
+        number,
+        role,
+        policy,
+        rules: if has_rules { random.one_to(2, rule) } else { Vec::new() },
+        grace: random.one_in(5).then(|| random.duration(40_000)),
+        hooks,
+        probes,
+        script,
+        detours,
+    }
 }
 
 fn status(random: &mut Random) -> ExitStatus {
@@ -323,6 +357,27 @@ fn status(random: &mut Random) -> ExitStatus {
         ExitStatus::Signal(11),
         ExitStatus::Unknown,
     ])
+}
+
+fn rule(random: &mut Random) -> RestartRule {
+    RestartRule {
+        action: RestartAction::Restart,
+        operator: random.pick(&[Operator::In, Operator::NotIn]),
+        values: random.some(2, |random| random.pick(&[0, 1, 139])),
+    }
+}
+
+fn hook(random: &mut Random, template: &Template) -> Hook {
+    if random.one_in(2) {
+        Hook::Sleep(random.duration(5000))
+    } else {
+        Hook::Ask(template.probe.check.clone())
+    }
+}
+
+fn hook_script(random: &mut Random) -> HookScript {
+    let takes = if random.one_in(6) { None } else { Some(random.duration(10_000)) };
+    HookScript { takes, fails: random.one_in(4) }
 }
 
 fn call_result(random: &mut Random) -> CallResult {
@@ -344,6 +399,7 @@ fn probe(random: &mut Random, template: &Template, has_one_success: bool) -> Pro
         timeout: seconds(random, &[1, 1, 3]),
         success_threshold: if has_one_success { 1 } else { count(random) },
         failure_threshold: count(random),
+        termination_grace_period: (has_one_success && random.one_in(4)).then(|| random.duration(40_000)),
         ..template.probe.clone()
     }
 }
