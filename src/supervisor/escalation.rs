@@ -12,7 +12,8 @@
 use super::alarm::Alarm;
 use super::event::Goal;
 use super::phase::{Phase, is_pod_ready, phase};
-use super::pod::{PodState, PodStopReason, PodView};
+use super::pod::{Member, PodState, PodStopReason, PodView};
+use super::record::Cause;
 use crate::config::plan::{OnFailure, PodId};
 use crate::time::Instant;
 
@@ -39,11 +40,17 @@ pub fn has_failed(view: &PodView) -> bool {
     }
 }
 
-/// Whether a pod has failed and is going to be started anew. One that has not started, since a pod
-/// that it is `after` has failed for good, would fail again at once, and for ever.
+/// Whether a pod has failed and is going to be started anew.
+///
+/// One that has not started, since a pod that it is `after` has failed for good, would fail again at
+/// once, and for ever. One of which something is left behind would have two instances of it, which is
+/// worse than none: that is for the watchdog's `unready-limit`.
 pub fn will_restart(view: &PodView) -> bool {
     let is_futile = matches!(view.record.stop_reason(), Some(PodStopReason::DependencyFailed(_)));
-    view.pod.on_failure == OnFailure::Restart && has_failed(view) && !is_futile
+    let is_left_behind =
+        |member: Member| member.record.state.end().is_some_and(|end| end.cause == Cause::LeftBehind);
+    let may = !is_futile && !view.members().any(is_left_behind);
+    view.pod.on_failure == OnFailure::Restart && has_failed(view) && may
 }
 
 /// What follows for a pod. `None`: nothing, or not yet.
