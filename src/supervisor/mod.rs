@@ -267,17 +267,16 @@ impl Supervisor {
     fn pod_step(&self, view: &PodView, alarm: &mut Alarm) -> Option<Step> {
         match view.record.state {
             PodState::Waiting { try_at } => {
+                // After a set-up that failed, something of it may be there.
+                let end = |reason| match view.record.failures {
+                    0 => Step::EndPod(view.id, reason),
+                    _ => Step::StopPod(view.id, reason),
+                };
                 if self.stop.is_some() {
-                    // After a set-up that failed, something of it may be there.
-                    return Some(match view.record.failures {
-                        0 => Step::EndPod(view.id, PodStopReason::Requested),
-                        _ => Step::StopPod(view.id, PodStopReason::Requested),
-                    });
+                    return Some(end(PodStopReason::Requested));
                 }
                 match self.dependencies(view) {
-                    Dependencies::Failed(id) => {
-                        Some(Step::EndPod(view.id, PodStopReason::DependencyFailed(id)))
-                    }
+                    Dependencies::Failed(id) => Some(end(PodStopReason::DependencyFailed(id))),
                     Dependencies::Met => alarm.due(try_at).then_some(Step::SetUp(view.id)),
                     Dependencies::NotYet => None,
                 }
