@@ -139,6 +139,7 @@ impl Witness {
         let facts = at_mut(&mut self.facts, id.index())?;
         match event {
             ContainerEvent::Started => {
+                let is_first = facts.started_at.is_none();
                 facts.started_at.get_or_insert(now);
                 let gate = container.role == Role::Sidecar || container.role == Role::Main;
                 if gate
@@ -150,7 +151,7 @@ impl Witness {
                     facts.passed |= container.role == Role::Sidecar;
                 }
                 // That it ended may be known before that it began; it counts from then on.
-                if let Some((_, at)) = facts.exit.as_mut().filter(|_| facts.exit_is_newest) {
+                if let Some((_, at)) = facts.exit.as_mut().filter(|_| facts.exit_is_newest && is_first) {
                     *at = now;
                 }
                 facts.passed |= facts.exit_is_newest && has_succeeded(container.role, facts.exit);
@@ -354,14 +355,19 @@ impl Witness {
         })?;
         for other in &self.pod(id)?.after {
             let (inits, mains) = self.containers(*other)?;
-            let exists = |it: usize| bodies.get(it).is_some_and(|body| body.exists);
+            let is_left_behind = |it: usize| self.facts.get(it).is_some_and(|facts| facts.left_behind);
+            let exists = |it: usize| bodies.get(it).is_some_and(|body| body.exists) && !is_left_behind(it);
             let ended_well = |it: usize| {
                 let exit = self.facts.get(it).and_then(|facts| facts.exit);
                 !exists(it) && exit.is_some_and(|(exit, _)| exit.status == ExitStatus::Code(0))
             };
             let holds_up = |it: usize| {
                 let is_init = self.plan.containers.get(it).is_some_and(|it| it.role == Role::Init);
-                is_init || bodies.get(it).is_some_and(Body::runs)
+                // Its end may not be known yet.
+                let counts_as_running = |facts: &Facts| facts.started_at.is_some() && !facts.exit_is_newest;
+                is_init
+                    || bodies.get(it).is_some_and(Body::runs)
+                    || self.facts.get(it).is_some_and(counts_as_running)
             };
             let succeeded = mains.clone().all(ended_well) && !inits.clone().any(exists);
             let ready = inits.chain(mains).all(holds_up);
@@ -583,7 +589,7 @@ impl Witness {
             })?;
         }
         for (pod, facts) in self.plan.pods.iter().zip(&self.pods) {
-            let is_gone = facts.torn_down || facts.left_behind || !facts.is_up;
+            let is_gone = facts.torn_down || facts.left_behind || !facts.set_up_asked;
             require(Invariant::NothingLeft, is_gone, || {
                 format!("all is said to have ended, but pod {} was not torn down", pod.name)
             })?;
