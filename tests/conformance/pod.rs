@@ -1,0 +1,121 @@
+//! A pod as Kubernetes writes it, through our own configuration to a plan.
+
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use outrigger::config::plan::{ContainerId, Plan};
+use outrigger::config::{self, Source};
+use outrigger::supervisor::probe::ProbeKind;
+use serde_json::Value;
+
+use super::text::{json_seconds, write_duration};
+
+/// The name of the one pod of a case.
+const POD: &str = "pod";
+
+/// How the pod of a case is made into ours.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shape {
+    /// Lines for the pod's own table.
+    pub pod_lines: String,
+    /// Probes that containers get unless they have them: container, and which.
+    pub probes: Vec<(String, ProbeKind)>,
+    /// Main containers beside those of the case.
+    pub more_mains: Vec<String>,
+}
+
+/// A plan with the pod of a case.
+pub(crate) fn plan(pod: &Value, shape: &Shape) -> Result<Rc<Plan>, String> {
+    let text = toml(pod, shape)?;
+    let source = Source { name: "pod.toml".to_owned(), bytes: text.clone().into_bytes() };
+    match config::load(None, &[source]) {
+        Ok(plan) => Ok(Rc::new(plan)),
+        Err(problems) => Err(format!("the pod is refused:\n{problems}\n{text}")),
+    }
+}
+
+/// The container of a name.
+pub(crate) fn find(plan: &Plan, name: &str) -> Result<ContainerId, String> {
+    let position = plan.containers.iter().position(|container| container.name == name);
+    let position = position.ok_or(format!("there is no container `{name}`"))?;
+    Ok(ContainerId(u16::try_from(position).unwrap()))
+}
+
+fn toml(pod: &Value, shape: &Shape) -> Result<String, String> {
+    let mut text = format!("name = {POD:?}\n");
+    if let Some(policy) = pod.get("restartPolicy") {
+        writeln!(text, "restart-policy = {:?}", policy_word(policy)?).unwrap();
+    }
+    for (key, ours) in
+        [("terminationGracePeriodSeconds", "termination-grace-period"), ("activeDeadlineSeconds", "active-deadline")]
+    {
+        if let Some(value) = pod.get(key).filter(|value| !value.is_null()) {
+            writeln!(text, "{ours} = {:?}", duration(value)?).unwrap();
+        }
+    }
+    text.push_str(&shape.pod_lines);
+    let none = Vec::new();
+    let list = |key: &str| pod.get(key).and_then(Value::as_array).unwrap_or(&none);
+    for init in list("initContainers") {
+        text.push_str("\n[[init-containers]]\n");
+        container(&mut text, init, shape)?;
+    }
+    for main in list("containers") {
+        text.push_str("\n[[containers]]\n");
+        container(&mut text, main, shape)?;
+    }
+    for name in &shape.more_mains {
+        write!(text, "\n[[containers]]\nname = {name:?}\nrootfs = \"/image\"\ncommand = [\"run\"]\n").unwrap();
+    }
+    Ok(text)
+}
+
+fn policy_word(policy: &Value) -> Result<&'static str, String> {
+    match policy.as_str() {
+        Some("Always") => Ok("always"),
+        Some("OnFailure") => Ok("on-failure"),
+        Some("Never") => Ok("never"),
+        _ => Err(format!("not understood: restartPolicy {policy}")),
+    }
+}
+
+fn duration(value: &Value) -> Result<String, String> {
+    json_seconds(value).map(write_duration).ok_or(format!("not understood: {value} seconds"))
+}
+
+fn container(text: &mut String, container: &Value, shape: &Shape) -> Result<(), String> {
+    let name = container.get("name").and_then(Value::as_str).ok_or("a container has no name")?;
+    writeln!(text, "name = {name:?}\nrootfs = \"/image\"\ncommand = [\"run\"]").unwrap();
+    if let Some(policy) = container.get("restartPolicy") {
+        writeln!(text, "restart-policy = {:?}", policy_word(policy)?).unwrap();
+    }
+    for kind in ProbeKind::ALL {
+        let ours = format!("{}-probe", kind.name());
+        let given = shape.probes.iter().any(|(container, it)| container == name && *it == kind);
+        match container.get(format!("{}Probe", kind.name())) {
+            Some(it) => probe(text, &ours, it)?,
+            None if given => probe(text, &ours, &serde_json::json!({}))?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn probe(text: &mut String, ours: &str, probe: &Value) -> Result<(), String> {
+    // What is asked is the evaluator's to play; how and how often is ours.
+    write!(text, "{ours} = {{ exec = {{ command = [\"probe\"] }}").unwrap();
+    for (key, ours) in
+        [("initialDelaySeconds", "initial-delay"), ("periodSeconds", "period"), ("timeoutSeconds", "timeout")]
+    {
+        if let Some(value) = probe.get(key) {
+            write!(text, ", {ours} = {:?}", duration(value)?).unwrap();
+        }
+    }
+    for (key, ours) in [("successThreshold", "success-threshold"), ("failureThreshold", "failure-threshold")] {
+        if let Some(value) = probe.get(key) {
+            write!(text, ", {ours} = {value}").unwrap();
+        }
+    }
+    text.push_str(" }\n");
+    Ok(())
+}
