@@ -6,7 +6,7 @@
 use super::event::{ContainerEvent, Event, Goal};
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
-use super::record::{Cause, End, Failure, Instance, State, StopReason};
+use super::record::{Cause, End, Failure, Instance, StartStep, State, StopReason, Termination};
 use super::report::{self, Next, Report};
 use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, restart};
 use crate::config::plan::{ContainerId, PodId};
@@ -79,9 +79,18 @@ impl Supervisor {
             }
             (
                 State::Creating { .. } | State::Created | State::Starting { .. },
-                ContainerEvent::CreateFailed(failure) | ContainerEvent::StartFailed(failure),
+                ContainerEvent::CreateFailed(failure),
             ) => {
                 record.failure = failure;
+                record.failed_step = Some(StartStep::Create);
+                self.note_end(id, Cause::StartFailed, now);
+            }
+            (
+                State::Creating { .. } | State::Created | State::Starting { .. },
+                ContainerEvent::StartFailed(failure),
+            ) => {
+                record.failure = failure;
+                record.failed_step = Some(StartStep::Start);
                 self.note_end(id, Cause::StartFailed, now);
             }
             (State::Killing { reason, .. }, ContainerEvent::CreateFailed(_)) => {
@@ -91,11 +100,15 @@ impl Supervisor {
             (State::Starting { exited: None, .. }, ContainerEvent::Started) => {
                 record.probes = Workers::begin_instance(&container.probes, now);
                 record.start_failures = 0;
+                record.failed_step = None;
+                record.started_at = Some(now);
                 record.state = State::Running { since: now };
                 self.report(Report::Started { container: id });
             }
             (State::Starting { exited: Some(exit), .. }, ContainerEvent::Started) => {
                 record.start_failures = 0;
+                record.failed_step = None;
+                record.started_at = Some(now);
                 self.report(Report::Started { container: id });
                 self.note_end(id, Cause::Exit { exit, probe_failed: false }, now);
             }
@@ -154,13 +167,14 @@ impl Supervisor {
     /// Why a container ended that was killed before its own command ran.
     pub(super) fn killed_before_start(&mut self, id: ContainerId, reason: StopReason) -> Cause {
         let timeout = self.plan.machine.runtime_timeout;
-        let step = match reason {
+        let (step, name) = match reason {
             StopReason::Pod | StopReason::StartupProbe | StopReason::LivenessProbe => return Cause::NeverRan,
-            StopReason::CreateTimeout => "create",
-            StopReason::StartTimeout => "start",
+            StopReason::CreateTimeout => (StartStep::Create, "create"),
+            StopReason::StartTimeout => (StartStep::Start, "start"),
         };
         if let Some(record) = self.record_mut(id) {
-            record.failure = report::timed_out(step, timeout);
+            record.failed_step = Some(step);
+            record.failure = report::timed_out(name, timeout);
         }
         Cause::StartFailed
     }
@@ -169,9 +183,15 @@ impl Supervisor {
     pub(super) fn note_end(&mut self, id: ContainerId, cause: Cause, now: Instant) {
         let end = End { at: now, cause };
         let Some(record) = self.record_mut(id) else { return };
+        let stopped_for = record.state.stop_reason();
         record.state = State::Exited { end, remove_at: now, tries: 0 };
+        let started_at = record.started_at.take();
         match cause {
-            Cause::Exit { .. } => record.last_exit = Some(end),
+            Cause::Exit { .. } => {
+                let message = Box::default();
+                let termination = Termination { started_at, end, stopped_for, message };
+                record.former_exit = record.last_exit.replace(termination);
+            }
             Cause::StartFailed => record.start_failures = record.start_failures.saturating_add(1),
             Cause::NeverRan | Cause::LeftBehind => {}
         }

@@ -19,6 +19,7 @@
 pub mod action;
 pub mod alarm;
 pub mod announcer;
+pub mod condition;
 pub mod escalation;
 pub mod event;
 mod intake;
@@ -31,6 +32,7 @@ pub mod restart;
 pub mod shutdown;
 pub mod standing;
 pub mod startup;
+pub mod status;
 pub mod upkeep;
 
 use core::time::Duration;

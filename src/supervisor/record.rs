@@ -142,6 +142,21 @@ impl State {
         matches!(self, State::Absent | State::Ended { .. })
     }
 
+    /// What it is being stopped for, if it is.
+    pub fn stop_reason(self) -> Option<StopReason> {
+        match self {
+            State::Stopping { reason, .. } | State::Killing { reason, .. } => Some(reason),
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => None,
+        }
+    }
+
     /// How it ended, if its first process is gone.
     pub fn end(self) -> Option<End> {
         match self {
@@ -167,6 +182,14 @@ pub struct End {
 }
 
 impl End {
+    /// Whether its own command ran, as far as anybody knows.
+    pub fn ran(self) -> bool {
+        match self.cause {
+            Cause::Exit { .. } => true,
+            Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => false,
+        }
+    }
+
     /// Whether a container in this role has succeeded with that.
     pub fn is_success(self, role: Role) -> bool {
         match self.cause {
@@ -287,6 +310,29 @@ pub fn failure(text: &str) -> Failure {
     kept
 }
 
+/// How an instance that ran has ended, with what its status tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Termination {
+    /// When its own command began; `None` if it was gone before that was seen, or if that was
+    /// before this supervisor.
+    pub started_at: Option<Instant>,
+    /// When and how it ended.
+    pub end: End,
+    /// What it was being stopped for, if it was.
+    pub stopped_for: Option<StopReason>,
+    /// Its termination message; empty if it left none.
+    pub message: Box<str>,
+}
+
+/// Which step of a start failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartStep {
+    /// It could not be made.
+    Create,
+    /// It was made, and its own command could not be started.
+    Start,
+}
+
 /// Everything that is known of one container.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
@@ -296,8 +342,14 @@ pub struct Record {
     pub instance: Instance,
     /// Starts after an exit (Kubernetes `restartCount`).
     pub restarts: u32,
+    /// When the newest instance's own command began, while it runs.
+    pub started_at: Option<Instant>,
     /// How the newest instance that ran has ended. A start that failed does not touch it.
-    pub last_exit: Option<End>,
+    pub last_exit: Option<Termination>,
+    /// How the instance before that one has ended.
+    pub former_exit: Option<Termination>,
+    /// Which step of the last start failed; `None` once one has succeeded.
+    pub failed_step: Option<StartStep>,
     /// The pause before the next restart.
     pub backoff: restart::Entry,
     /// Starts that failed in a row.
