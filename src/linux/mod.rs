@@ -4,6 +4,7 @@
 //! perform, and waits nowhere but in [`Host::wait`].
 
 pub mod call;
+pub mod capacity;
 pub mod cgroup;
 pub mod cgroup_layout;
 pub mod cgroup_limits;
