@@ -22,12 +22,20 @@
 )]
 
 mod conformance {
+    pub(crate) mod answer;
+    pub(crate) mod behaviour;
     pub(crate) mod case;
+    pub(crate) mod condition;
     pub(crate) mod deviation;
+    pub(crate) mod expectation;
+    pub(crate) mod history;
     pub(crate) mod pass;
-    pub(crate) mod phase;
+    pub(crate) mod play;
     pub(crate) mod pod;
     pub(crate) mod setting;
+    pub(crate) mod shell;
+    pub(crate) mod span;
+    pub(crate) mod statuses;
     pub(crate) mod suite;
     pub(crate) mod text;
 }
@@ -35,7 +43,7 @@ mod conformance {
 use std::path::Path;
 
 use conformance::case::read_folder;
-use conformance::suite::{self, Verdict};
+use conformance::suite::{self};
 
 fn own_folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/cases"))

@@ -354,6 +354,19 @@ impl World {
         Ok(())
     }
 
+    /// The container's own command ends so, whatever its script says: for whoever kills it from
+    /// outside. Nothing happens if it does not run.
+    ///
+    /// # Errors
+    ///
+    /// An invariant is broken.
+    pub fn end_command(&mut self, id: ContainerId, status: ExitStatus) -> Result<(), Broken> {
+        let Some(instance) = self.running(id) else { return Ok(()) };
+        self.die(id, instance, status)?;
+        self.tell_manager();
+        Ok(())
+    }
+
     /// Takes steps to the end, or until the script stops looking.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ pub(crate) fn decision(case: &Case, expected: &[String]) -> Result<(), String> {
     for (name, known) in containers {
         setting.set(name, known)?;
     }
-    let done = pass(&mut setting.supervisor());
+    let done = pass(&mut setting.supervisor(), &setting.names);
     expected.iter().try_for_each(|text| check_decision(text, &done))
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn restart_decision(case: &Case, expected: &[String]) -> Result<(), S
         if deleted {
             supervisor.handle(Event::StopRequested(Goal::Exit), NOW);
         }
-        let done = pass(&mut supervisor);
+        let done = pass(&mut supervisor, &setting.names);
         compare(text, &wanted, &done.mains.iter().any(|name| name == "asked"))?;
     }
     Ok(())
@@ -112,7 +112,7 @@ pub(crate) fn init_failed(case: &Case, expected: &[String]) -> Result<(), String
     });
     let mut setting = Setting::new(&pod, Shape::default())?;
     setting.set("asked", case.part("input"))?;
-    let done = pass(&mut setting.supervisor());
+    let done = pass(&mut setting.supervisor(), &setting.names);
     for text in expected {
         let wanted = text.strip_prefix("failed=").and_then(flag).ok_or_else(|| not_understood(text))?;
         compare(text, &wanted, &matches!(done.stopped, Some(PodStopReason::InitFailed(_))))?;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::rc::Rc;
+use std::time::Duration;
 
 use outrigger::config::plan::{ContainerId, Plan};
 use outrigger::config::{self, Source};
@@ -22,6 +23,24 @@ pub(crate) struct Shape {
     pub probes: Vec<(String, ProbeKind)>,
     /// Main containers beside those of the case.
     pub more_mains: Vec<String>,
+    /// The pod's grace period, whatever the case says.
+    pub grace: Option<Duration>,
+}
+
+/// The containers of a case's pod, init containers first.
+pub(crate) fn containers_of(pod: &Value) -> Vec<Value> {
+    let list = |key: &str| pod.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    [list("initContainers"), list("containers")].concat()
+}
+
+/// Their names, as the case has them.
+pub(crate) fn names_of(pod: &Value) -> Vec<String> {
+    containers_of(pod).iter().filter_map(|it| it.get("name")?.as_str().map(str::to_owned)).collect()
+}
+
+/// A name as ours have to be.
+pub(crate) fn our_name(name: &str) -> String {
+    name.to_lowercase()
 }
 
 /// A plan with the pod of a case.
@@ -36,7 +55,7 @@ pub(crate) fn plan(pod: &Value, shape: &Shape) -> Result<Rc<Plan>, String> {
 
 /// The container of a name.
 pub(crate) fn find(plan: &Plan, name: &str) -> Result<ContainerId, String> {
-    let position = plan.containers.iter().position(|container| container.name == name);
+    let position = plan.containers.iter().position(|container| container.name == our_name(name));
     let position = position.ok_or(format!("there is no container `{name}`"))?;
     Ok(ContainerId(u16::try_from(position).unwrap()))
 }
@@ -46,12 +65,13 @@ fn toml(pod: &Value, shape: &Shape) -> Result<String, String> {
     if let Some(policy) = pod.get("restartPolicy") {
         writeln!(text, "restart-policy = {:?}", policy_word(policy)?).unwrap();
     }
-    for (key, ours) in
-        [("terminationGracePeriodSeconds", "termination-grace-period"), ("activeDeadlineSeconds", "active-deadline")]
-    {
-        if let Some(value) = pod.get(key).filter(|value| !value.is_null()) {
-            writeln!(text, "{ours} = {:?}", duration(value)?).unwrap();
-        }
+    let given = |key: &str| pod.get(key).filter(|value| !value.is_null()).map(duration).transpose();
+    let grace = shape.grace.map(write_duration);
+    if let Some(grace) = grace.map_or_else(|| given("terminationGracePeriodSeconds"), |it| Ok(Some(it)))? {
+        writeln!(text, "termination-grace-period = {grace:?}").unwrap();
+    }
+    if let Some(deadline) = given("activeDeadlineSeconds")? {
+        writeln!(text, "active-deadline = {deadline:?}").unwrap();
     }
     text.push_str(&shape.pod_lines);
     let none = Vec::new();
@@ -65,6 +85,7 @@ fn toml(pod: &Value, shape: &Shape) -> Result<String, String> {
         container(&mut text, main, shape)?;
     }
     for name in &shape.more_mains {
+        let name = our_name(name);
         write!(text, "\n[[containers]]\nname = {name:?}\nrootfs = \"/image\"\ncommand = [\"run\"]\n").unwrap();
     }
     Ok(text)
@@ -85,7 +106,7 @@ fn duration(value: &Value) -> Result<String, String> {
 
 fn container(text: &mut String, container: &Value, shape: &Shape) -> Result<(), String> {
     let name = container.get("name").and_then(Value::as_str).ok_or("a container has no name")?;
-    writeln!(text, "name = {name:?}\nrootfs = \"/image\"\ncommand = [\"run\"]").unwrap();
+    writeln!(text, "name = {:?}\nrootfs = \"/image\"\ncommand = [\"run\"]", our_name(name)).unwrap();
     if let Some(policy) = container.get("restartPolicy") {
         writeln!(text, "restart-policy = {:?}", policy_word(policy)?).unwrap();
     }

@@ -9,11 +9,11 @@ use outrigger::supervisor::action::{Action, ContainerAction};
 use outrigger::supervisor::event::{ContainerEvent, Event};
 use outrigger::supervisor::pod::{PodRecord, PodState, PodStopReason};
 use outrigger::supervisor::probe::{Outcome, ProbeKind, Workers};
-use outrigger::supervisor::record::{Cause, End, ExitStatus, Instance, Record, State, failure};
+use outrigger::supervisor::record::{Cause, End, ExitStatus, Instance, Record, State, Termination, failure};
 use outrigger::time::Instant;
 use serde_json::Value;
 
-use super::pod::{Shape, find, plan};
+use super::pod::{Shape, find, names_of, plan};
 
 /// The time of every case of this kind.
 pub(crate) const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
@@ -28,6 +28,8 @@ pub(crate) const POD: PodId = PodId(0);
 /// What is known of a pod.
 pub(crate) struct Setting {
     pub plan: Rc<Plan>,
+    /// As the case calls its containers.
+    pub names: Vec<String>,
     pub pod: PodRecord,
     pub records: Vec<Record>,
 }
@@ -56,7 +58,8 @@ impl Setting {
         shape.pod_lines.push_str("restart-backoff = { initial = \"0s\" }\n");
         let plan = plan(pod, &shape)?;
         let records = vec![Record::default(); plan.containers.len()];
-        Ok(Setting { pod: PodRecord { state: PodState::Active, ..PodRecord::new() }, records, plan })
+        let names = [names_of(pod), shape.more_mains].concat();
+        Ok(Setting { names, pod: PodRecord { state: PodState::Active, ..PodRecord::new() }, records, plan })
     }
 
     pub(crate) fn set(&mut self, name: &str, known: &Value) -> Result<(), String> {
@@ -119,7 +122,7 @@ impl Setting {
 }
 
 /// A code, or "non-zero".
-fn exit_code(value: Option<&Value>) -> Option<u8> {
+pub(crate) fn exit_code(value: Option<&Value>) -> Option<u8> {
     match value? {
         Value::String(word) if word == "non-zero" => Some(1),
         code => u8::try_from(code.as_u64()?).ok(),
@@ -130,17 +133,18 @@ fn ended(code: u8, known: &Value) -> Record {
     let oom_killed = known.get("reason").and_then(Value::as_str) == Some("OOMKilled");
     let exit = outrigger::supervisor::record::Exit { status: ExitStatus::Code(code), oom_killed };
     let end = End { at: NOW, cause: Cause::Exit { exit, probe_failed: false } };
-    Record { state: State::Ended { end }, last_exit: Some(end), ..Record::default() }
+    let exit = Termination { started_at: None, end, stopped_for: None, message: Box::default() };
+    Record { state: State::Ended { end }, last_exit: Some(exit), ..Record::default() }
 }
 
 /// Lets the supervisor act, as the kubelet acts in one pass: what is told to end ends at once, what is
 /// started does not come further.
-pub(crate) fn pass(supervisor: &mut Supervisor) -> Done {
+pub(crate) fn pass(supervisor: &mut Supervisor, names: &[String]) -> Done {
     let mut done = Done::default();
     let mut now = NOW;
     loop {
         while let Some(action) = supervisor.next_action(now) {
-            let answer = perform(supervisor, &action, &mut done);
+            let answer = perform(supervisor, names, &action, &mut done);
             for event in answer {
                 supervisor.handle(event, now);
             }
@@ -154,7 +158,7 @@ pub(crate) fn pass(supervisor: &mut Supervisor) -> Done {
     done
 }
 
-fn perform(supervisor: &Supervisor, action: &Action, done: &mut Done) -> Vec<Event> {
+fn perform(supervisor: &Supervisor, names: &[String], action: &Action, done: &mut Done) -> Vec<Event> {
     let (id, instance, action) = match *action {
         Action::SetUpPod(pod) => {
             done.set_up = true;
@@ -165,22 +169,23 @@ fn perform(supervisor: &Supervisor, action: &Action, done: &mut Done) -> Vec<Eve
         _ => return Vec::new(),
     };
     let container = &supervisor.plan().containers[id.index()];
+    let name = &names[id.index()];
     let stopping = supervisor.pod_record(POD).and_then(PodRecord::stop_reason).is_some();
     let killed = if stopping { &mut done.killed_with_pod } else { &mut done.killed };
     let tell = |event| vec![Event::Container(id, instance, event)];
     match action {
         ContainerAction::Create { .. } | ContainerAction::Start => {
             let started = if container.role == Role::Main { &mut done.mains } else { &mut done.inits };
-            started.push(container.name.clone());
+            started.push(name.clone());
             Vec::new()
         }
         ContainerAction::Stop => {
-            killed.push(container.name.clone());
+            killed.push(name.clone());
             tell(ContainerEvent::Exited(ExitStatus::Signal(15).into()))
         }
         ContainerAction::Kill => {
-            if !killed.contains(&container.name) {
-                killed.push(container.name.clone());
+            if !killed.contains(name) {
+                killed.push(name.clone());
             }
             tell(ContainerEvent::Exited(ExitStatus::Signal(9).into()))
         }

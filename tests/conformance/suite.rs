@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::case::Case;
 use super::deviation::{self, Reading};
-use super::{pass, phase};
+use super::{pass, play, statuses};
 
 /// How a case went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +29,10 @@ fn evaluator(kind: &str) -> Option<Evaluator> {
     Some(match kind {
         "decision" => pass::decision,
         "init-failed" => pass::init_failed,
-        "phase" => phase::phase,
+        "condition" => statuses::condition,
+        "phase" => statuses::phase,
         "restart-decision" => pass::restart_decision,
+        "scenario" | "derived" => play::scenario,
         _ => return None,
     })
 }
