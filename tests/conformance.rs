@@ -28,6 +28,7 @@ mod conformance {
     pub(crate) mod condition;
     pub(crate) mod deviation;
     pub(crate) mod expectation;
+    pub(crate) mod formula;
     pub(crate) mod history;
     pub(crate) mod pass;
     pub(crate) mod play;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::case::Case;
 use super::deviation::{self, Reading};
-use super::{pass, play, statuses};
+use super::{formula, pass, play, statuses};
 
 /// How a case went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,7 @@ fn evaluator(kind: &str) -> Option<Evaluator> {
         "init-failed" => pass::init_failed,
         "condition" => statuses::condition,
         "phase" => statuses::phase,
+        "resource" => formula::resource,
         "restart-decision" => pass::restart_decision,
         "scenario" | "derived" => play::scenario,
         _ => return None,
