@@ -146,9 +146,13 @@ pub(super) fn read_backoff(
     if problems.count() > before {
         return None;
     }
+    // A first pause that nobody wrote here is not meant to outlast the longest one (Kubernetes: the
+    // kubelet's crashLoopBackOff.maxContainerRestartPeriod).
+    let longest = max.as_ref().map(|(value, _)| *value);
+    let inherited = base.map(|base| longest.map_or(base.initial, |longest| longest.min(base.initial)));
     let merged = Backoff {
-        initial: initial.as_ref().map(|(value, _)| *value).or(base.map(|base| base.initial))?,
-        max: max.as_ref().map(|(value, _)| *value).or(base.map(|base| base.max))?,
+        initial: initial.as_ref().map(|(value, _)| *value).or(inherited)?,
+        max: longest.or(base.map(|base| base.max))?,
         reset: reset.map(|(value, _)| value).or(base.map(|base| base.reset))?,
     };
     if merged.max < merged.initial {

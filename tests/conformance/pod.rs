@@ -25,6 +25,8 @@ pub(crate) struct Shape {
     pub more_mains: Vec<String>,
     /// The pod's grace period, whatever the case says.
     pub grace: Option<Duration>,
+    /// Whether the commands of exec probes are those of the case.
+    pub keeps_commands: bool,
 }
 
 /// The containers of a case's pod, init containers first.
@@ -110,21 +112,31 @@ fn container(text: &mut String, container: &Value, shape: &Shape) -> Result<(), 
     if let Some(policy) = container.get("restartPolicy") {
         writeln!(text, "restart-policy = {:?}", policy_word(policy)?).unwrap();
     }
+    if let Some(env) = container.get("env").and_then(Value::as_object) {
+        let pairs: Vec<String> = env.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        writeln!(text, "env = {{ {} }}", pairs.join(", ")).unwrap();
+    }
+    if let Some(rules) = container.get("restartPolicyRules").and_then(Value::as_array) {
+        let rules: Result<Vec<String>, String> = rules.iter().map(rule).collect();
+        writeln!(text, "restart-policy-rules = [{}]", rules?.join(", ")).unwrap();
+    }
     for kind in ProbeKind::ALL {
         let ours = format!("{}-probe", kind.name());
         let given = shape.probes.iter().any(|(container, it)| container == name && *it == kind);
         match container.get(format!("{}Probe", kind.name())) {
-            Some(it) => probe(text, &ours, it)?,
-            None if given => probe(text, &ours, &serde_json::json!({}))?,
+            Some(it) => probe(text, &ours, it, shape)?,
+            None if given => probe(text, &ours, &serde_json::json!({}), shape)?,
             None => {}
         }
     }
     Ok(())
 }
 
-fn probe(text: &mut String, ours: &str, probe: &Value) -> Result<(), String> {
+fn probe(text: &mut String, ours: &str, probe: &Value, shape: &Shape) -> Result<(), String> {
     // What is asked is the evaluator's to play; how and how often is ours.
-    write!(text, "{ours} = {{ exec = {{ command = [\"probe\"] }}").unwrap();
+    let words = probe.get("exec").filter(|it| it.is_array() && shape.keeps_commands);
+    let words = words.map_or("[\"probe\"]".to_owned(), Value::to_string);
+    write!(text, "{ours} = {{ exec = {{ command = {words} }}").unwrap();
     for (key, ours) in
         [("initialDelaySeconds", "initial-delay"), ("periodSeconds", "period"), ("timeoutSeconds", "timeout")]
     {
@@ -139,4 +151,21 @@ fn probe(text: &mut String, ours: &str, probe: &Value) -> Result<(), String> {
     }
     text.push_str(" }\n");
     Ok(())
+}
+
+fn rule(rule: &Value) -> Result<String, String> {
+    let not_understood = || format!("not understood: the rule {rule}");
+    let action = match rule.get("action").and_then(Value::as_str) {
+        Some("Restart") => "restart",
+        Some("RestartAllContainers") => "restart-all-containers",
+        _ => return Err(not_understood()),
+    };
+    let codes = rule.get("exitCodes").ok_or_else(not_understood)?;
+    let operator = match codes.get("operator").and_then(Value::as_str) {
+        Some("In") => "in",
+        Some("NotIn") => "not-in",
+        _ => return Err(not_understood()),
+    };
+    let values = codes.get("values").ok_or_else(not_understood)?;
+    Ok(format!("{{ action = {action:?}, exit-codes = {{ operator = {operator:?}, values = {values} }} }}"))
 }
