@@ -23,6 +23,7 @@
 
 mod conformance {
     pub(crate) mod answer;
+    pub(crate) mod backoff;
     pub(crate) mod behaviour;
     pub(crate) mod case;
     pub(crate) mod condition;
@@ -39,6 +40,8 @@ mod conformance {
     pub(crate) mod statuses;
     pub(crate) mod suite;
     pub(crate) mod text;
+    pub(crate) mod unit;
+    pub(crate) mod worker;
 }
 
 use std::path::Path;

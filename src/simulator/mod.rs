@@ -354,6 +354,14 @@ impl World {
         Ok(())
     }
 
+    /// Lets time pass until `at`, where nothing happens or is due before: pods may run for ever with
+    /// nothing to do.
+    pub fn pass_time(&mut self, at: Instant) {
+        if self.next_time().is_none_or(|next| next > at) {
+            self.now = self.now.max(at);
+        }
+    }
+
     /// The container's own command ends so, whatever its script says: for whoever kills it from
     /// outside. Nothing happens if it does not run.
     ///

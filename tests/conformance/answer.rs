@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outrigger::simulator::script::{Answer, Answers};
+use outrigger::simulator::script::{Answer, Answers, HookScript};
 use outrigger::supervisor::probe::Outcome;
 use serde_json::Value;
 
@@ -30,6 +30,42 @@ pub(crate) fn logged(asked: &Value) -> Option<Logged> {
     let loops = exec.get("loopForever") == Some(&Value::Bool(true));
     let start_delay = seconds("startDelay");
     Some(Logged { name, start_delay, lasts: (!loops).then(|| start_delay + seconds("duration")) })
+}
+
+/// How a hook of a container goes; `None` for a sleep, which is the supervisor's own.
+pub(crate) fn hook(hook: &Value, behaviour: &Behaviour) -> Result<Option<HookScript>, String> {
+    let not_understood = || not_understood(&format!("the hook {hook}"));
+    let at_once = HookScript { takes: Some(Duration::from_millis(1)), fails: false };
+    if hook.get("sleep").is_some() {
+        return Ok(None);
+    }
+    if hook.as_str().is_some_and(|words| words.ends_with("reports to an observer")) {
+        return Ok(Some(at_once));
+    }
+    match hook.get("exec") {
+        Some(Value::Array(words)) => {
+            let words: Option<Vec<&str>> = words.iter().map(Value::as_str).collect();
+            let program = shell::program(&words.ok_or_else(not_understood)?)?;
+            Ok(Some(HookScript { takes: program.lasts, fails: program.exit != 0 }))
+        }
+        Some(exec @ Value::Object(_)) => {
+            let seconds = |key: &str| exec.get(key).and_then(json_seconds).unwrap_or_default();
+            let loops = exec.get("loopForever") == Some(&Value::Bool(true));
+            let takes = (!loops).then(|| seconds("startDelay") + seconds("duration"));
+            let fails = exec.get("exitCode").and_then(Value::as_u64).unwrap_or(0) != 0;
+            Ok(Some(HookScript { takes: takes.map(|it| it.max(Duration::from_millis(1))), fails }))
+        }
+        // `poll every 0.1s until the file "started" exists in the container (...)`.
+        Some(Value::String(words)) => {
+            let rest = words.strip_prefix("poll every ").ok_or_else(not_understood)?;
+            let (every, rest) = rest.split_once(" until the file \"").ok_or_else(not_understood)?;
+            let (file, _) = rest.split_once('"').ok_or_else(not_understood)?;
+            let every = super::text::duration(every).ok_or_else(not_understood)?;
+            let made = behaviour.run(0).files.iter().find(|(_, name, there)| *there && name == file);
+            Ok(Some(HookScript { takes: made.map(|(at, ..)| *at + every), fails: false }))
+        }
+        _ => Err(not_understood()),
+    }
 }
 
 /// For each run: from which age on which answer. `stopping`: after SIGTERM.

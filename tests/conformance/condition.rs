@@ -90,11 +90,11 @@ pub(crate) fn split_comparison(text: &str) -> Option<(&str, Compare, &str)> {
 /// Reads a condition; `names` are the containers of the pod.
 pub(crate) fn condition(text: &str, names: &[String]) -> Option<Condition> {
     let text = text.trim();
-    if let Some(one) = single(text, names) {
-        return Some(one);
-    }
     let parts: Option<Vec<Condition>> = text.split(" and ").map(|part| single(part.trim(), names)).collect();
-    parts.filter(|parts| parts.len() > 1).map(Condition::All)
+    match parts {
+        Some(parts) if parts.len() > 1 => Some(Condition::All(parts)),
+        Some(_) | None => single(text, names),
+    }
 }
 
 fn single(text: &str, names: &[String]) -> Option<Condition> {
@@ -173,7 +173,8 @@ fn compared(left: &str, compare: Compare, right: &str, names: &[String]) -> Opti
         None => (left, None),
     };
     if let ("phase", None, true) = (key, who, equal) {
-        return Some(Condition::Phase(right.to_owned()));
+        let phases = ["Pending", "Running", "Succeeded", "Failed"];
+        return phases.contains(&right).then(|| Condition::Phase(right.to_owned()));
     }
     if let ("ready", Some("pod"), true) = (key, who, equal) {
         return Some(Condition::PodReady(flag(right)?));

@@ -10,6 +10,7 @@ use outrigger::simulator::script::{ContainerScript, Script};
 use outrigger::simulator::timeline::{Entry, Subject, What as Happened};
 use outrigger::supervisor::condition;
 use outrigger::supervisor::event::{Event, Goal};
+use outrigger::supervisor::hook::HookKind;
 use outrigger::supervisor::pod::PodView;
 use outrigger::supervisor::probe::ProbeKind;
 use outrigger::supervisor::record::{Exit, ExitStatus};
@@ -18,7 +19,7 @@ use outrigger::supervisor::status::{self, ContainerState, Terminated};
 use outrigger::time::Instant;
 use serde_json::Value;
 
-use super::answer::{Logged, answers, logged};
+use super::answer::{Logged, answers, hook, logged};
 use super::behaviour::{Behaviour, behaviour};
 use super::case::Case;
 use super::condition::{Condition, condition};
@@ -41,12 +42,17 @@ const AFTERWARDS: Duration = Duration::from_secs(10);
 
 /// The kinds `scenario` and `derived`.
 pub(crate) fn scenario(case: &Case, expected: &[String]) -> Result<(), String> {
+    check(expected, &names_of(case.part("pod")), &history(case)?)
+}
+
+/// What happens to the pod of a case when its actions are done.
+pub(crate) fn history(case: &Case) -> Result<History, String> {
     let mut play = Play::new(case)?;
     for action in &case.actions {
         play.act(action).map_err(|why| format!("{action}: {why}"))?;
     }
     play.end()?;
-    check(expected, &play.names, &play.history)
+    Ok(play.history)
 }
 
 struct Play {
@@ -123,8 +129,7 @@ impl Play {
         while self.world.exit().is_none() && self.world.next_time().is_some_and(|next| next <= at) {
             self.step()?;
         }
-        // Nothing happens until then; the world stands there.
-        self.world.run_until(at).map_err(|broken| broken.to_string())?;
+        self.world.pass_time(at);
         self.note();
         Ok(())
     }
@@ -271,6 +276,22 @@ impl Play {
                 self.answer(id, true);
             }
             Happened::Kills => note(What::Sigkill),
+            Happened::BeginsHook(kind) => {
+                note(if *kind == HookKind::PostStart { What::PostStart } else { What::PreStop });
+                if let Some(it) = logged(&self.containers[id.index()][hook_key(*kind)]) {
+                    self.history.note(at, &it.name, What::Starting);
+                    self.history.note(at + it.start_delay, &it.name, What::Started);
+                }
+            }
+            Happened::HookEnded(kind, _) | Happened::HookKilled(kind) => {
+                if *kind == HookKind::PreStop {
+                    note(What::PreStopOver);
+                }
+                let by_itself = matches!(entry.what, Happened::HookEnded(..));
+                if let Some(it) = logged(&self.containers[id.index()][hook_key(*kind)]).filter(|_| by_itself) {
+                    self.history.note(at, &it.name, What::Exiting);
+                }
+            }
             Happened::Probes(kind, _) => {
                 let probe = &self.containers[id.index()][format!("{}Probe", kind.name())];
                 self.note_logged(at, logged(probe));
@@ -342,6 +363,13 @@ fn terminated(end: &Terminated) -> End {
     }
 }
 
+fn hook_key(kind: HookKind) -> &'static str {
+    match kind {
+        HookKind::PostStart => "postStart",
+        HookKind::PreStop => "preStop",
+    }
+}
+
 fn container_id(position: usize) -> ContainerId {
     ContainerId(u16::try_from(position).unwrap())
 }
@@ -384,6 +412,14 @@ fn container_script(container: &Value, behaviour: &Behaviour) -> Result<Containe
         // It is not there, however often it is looked for.
         Some("unpullable") => script.create_fails = u32::MAX,
         Some(image) => return Err(not_understood(&format!("image {image:?}"))),
+    }
+    for kind in [HookKind::PostStart, HookKind::PreStop] {
+        let Some(it) = container.get(hook_key(kind)) else { continue };
+        let goes = hook(it, behaviour)?.into_iter().collect();
+        match kind {
+            HookKind::PostStart => script.post_start = goes,
+            HookKind::PreStop => script.pre_stop = goes,
+        }
     }
     set_answers(&mut script, container, behaviour, false)?;
     Ok(script)

@@ -120,6 +120,14 @@ fn container(text: &mut String, container: &Value, shape: &Shape) -> Result<(), 
         let rules: Result<Vec<String>, String> = rules.iter().map(rule).collect();
         writeln!(text, "restart-policy-rules = [{}]", rules?.join(", ")).unwrap();
     }
+    for (key, ours) in [("postStart", "post-start"), ("preStop", "pre-stop")] {
+        if let Some(it) = container.get(key) {
+            writeln!(text, "{ours} = {}", hook(it)?).unwrap();
+        }
+    }
+    if let Some(signal) = container.get("stopSignal") {
+        writeln!(text, "stop-signal = {signal}").unwrap();
+    }
     for kind in ProbeKind::ALL {
         let ours = format!("{}-probe", kind.name());
         let given = shape.probes.iter().any(|(container, it)| container == name && *it == kind);
@@ -138,7 +146,12 @@ fn probe(text: &mut String, ours: &str, probe: &Value, shape: &Shape) -> Result<
     let words = words.map_or("[\"probe\"]".to_owned(), Value::to_string);
     write!(text, "{ours} = {{ exec = {{ command = {words} }}").unwrap();
     for (key, ours) in
-        [("initialDelaySeconds", "initial-delay"), ("periodSeconds", "period"), ("timeoutSeconds", "timeout")]
+        [
+            ("initialDelaySeconds", "initial-delay"),
+            ("periodSeconds", "period"),
+            ("timeoutSeconds", "timeout"),
+            ("terminationGracePeriodSeconds", "termination-grace-period"),
+        ]
     {
         if let Some(value) = probe.get(key) {
             write!(text, ", {ours} = {:?}", duration(value)?).unwrap();
@@ -168,4 +181,19 @@ fn rule(rule: &Value) -> Result<String, String> {
     };
     let values = codes.get("values").ok_or_else(not_understood)?;
     Ok(format!("{{ action = {action:?}, exit-codes = {{ operator = {operator:?}, values = {values} }} }}"))
+}
+
+/// What a hook does is the evaluator's to play; a sleep is the supervisor's own.
+fn hook(hook: &Value) -> Result<String, String> {
+    if let Some(sleep) = hook.get("sleep") {
+        return Ok(format!("{{ sleep = {:?} }}", duration(sleep)?));
+    }
+    let words = hook.as_str().unwrap_or_default();
+    if words.starts_with("http action") || hook.get("httpGet").is_some() {
+        return Ok("{ http-get = { port = 80 } }".to_owned());
+    }
+    if words.starts_with("exec action") || hook.get("exec").is_some() {
+        return Ok("{ exec = { command = [\"hook\"] } }".to_owned());
+    }
+    Err(format!("not understood: the hook {hook}"))
 }

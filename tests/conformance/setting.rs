@@ -49,6 +49,8 @@ pub(crate) struct Done {
     pub killed: Vec<String>,
     /// Containers that were stopped with the pod.
     pub killed_with_pod: Vec<String>,
+    /// Everything that was asked of containers, in order.
+    pub asked: Vec<(String, ContainerAction)>,
 }
 
 impl Setting {
@@ -140,11 +142,21 @@ fn ended(code: u8, known: &Value) -> Record {
 /// Lets the supervisor act, as the kubelet acts in one pass: what is told to end ends at once, what is
 /// started does not come further.
 pub(crate) fn pass(supervisor: &mut Supervisor, names: &[String]) -> Done {
+    run(supervisor, names, true)
+}
+
+/// The same; `ends`: whether what is told to end does, and probes tell nothing. Else all goes on, and they succeed.
+pub(crate) fn pass_with(mut supervisor: Supervisor, names: &[String], ends: bool) -> (Done, Supervisor) {
+    let done = run(&mut supervisor, names, ends);
+    (done, supervisor)
+}
+
+fn run(supervisor: &mut Supervisor, names: &[String], ends: bool) -> Done {
     let mut done = Done::default();
     let mut now = NOW;
     loop {
         while let Some(action) = supervisor.next_action(now) {
-            let answer = perform(supervisor, names, &action, &mut done);
+            let answer = perform(supervisor, names, &action, ends, &mut done);
             for event in answer {
                 supervisor.handle(event, now);
             }
@@ -158,7 +170,7 @@ pub(crate) fn pass(supervisor: &mut Supervisor, names: &[String]) -> Done {
     done
 }
 
-fn perform(supervisor: &Supervisor, names: &[String], action: &Action, done: &mut Done) -> Vec<Event> {
+fn perform(supervisor: &Supervisor, names: &[String], action: &Action, ends: bool, done: &mut Done) -> Vec<Event> {
     let (id, instance, action) = match *action {
         Action::SetUpPod(pod) => {
             done.set_up = true;
@@ -170,6 +182,7 @@ fn perform(supervisor: &Supervisor, names: &[String], action: &Action, done: &mu
     };
     let container = &supervisor.plan().containers[id.index()];
     let name = &names[id.index()];
+    done.asked.push((name.clone(), action));
     let stopping = supervisor.pod_record(POD).and_then(PodRecord::stop_reason).is_some();
     let killed = if stopping { &mut done.killed_with_pod } else { &mut done.killed };
     let tell = |event| vec![Event::Container(id, instance, event)];
@@ -181,7 +194,7 @@ fn perform(supervisor: &Supervisor, names: &[String], action: &Action, done: &mu
         }
         ContainerAction::Stop => {
             killed.push(name.clone());
-            tell(ContainerEvent::Exited(ExitStatus::Signal(15).into()))
+            if ends { tell(ContainerEvent::Exited(ExitStatus::Signal(15).into())) } else { Vec::new() }
         }
         ContainerAction::Kill => {
             if !killed.contains(name) {
@@ -190,7 +203,11 @@ fn perform(supervisor: &Supervisor, names: &[String], action: &Action, done: &mu
             tell(ContainerEvent::Exited(ExitStatus::Signal(9).into()))
         }
         ContainerAction::Remove => tell(ContainerEvent::Removed),
-        ContainerAction::Probe(kind) => tell(ContainerEvent::Probed(kind, Outcome::Error, failure(""))),
+        ContainerAction::Probe(kind) => {
+            // What probes say is what the case says: in one pass no try tells anything new.
+            let outcome = if ends { Outcome::Error } else { Outcome::Success };
+            tell(ContainerEvent::Probed(kind, outcome, failure("")))
+        }
         _ => Vec::new(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::case::Case;
 use super::deviation::{self, Reading};
-use super::{formula, pass, play, statuses};
+use super::{backoff, formula, pass, play, statuses, unit};
 
 /// How a case went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +29,14 @@ fn evaluator(kind: &str) -> Option<Evaluator> {
     Some(match kind {
         "decision" => pass::decision,
         "init-failed" => pass::init_failed,
+        "backoff" => backoff::entry,
+        "backoff-config" => backoff::config,
         "condition" => statuses::condition,
         "phase" => statuses::phase,
+        "probe-unit" => unit::probe_unit,
+        "grace" => formula::grace,
+        "restart-rule" => formula::restart_rule,
+        "termination-order" => formula::termination_order,
         "resource" => formula::resource,
         "restart-decision" => pass::restart_decision,
         "scenario" | "derived" => play::scenario,
