@@ -58,7 +58,7 @@ fn terminated(end: &Terminated<'_>) -> String {
 
 /// One line for the pod with its conditions, one for each container.
 fn describe(drive: &Drive) -> Vec<String> {
-    let view = drive.view();
+    let view = drive.view("demo");
     let status = pod_status(&view);
     let mut pod = format!("pod: {}", status.phase.name());
     if let Some(reason) = status.reason {
@@ -295,7 +295,7 @@ const ROWS: &[Row] = &[
 #[test]
 fn statuses_are_those_of_kubernetes() {
     for &(title, pod, policy, script, expected) in ROWS {
-        let mut drive = Drive::new(&pod.replace("POLICY", policy));
+        let mut drive = Drive::new(&[&pod.replace("POLICY", policy)]);
         drive.feed(script);
         assert_eq!(describe(&drive), expected, "{title}");
     }
