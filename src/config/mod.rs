@@ -30,7 +30,7 @@ use self::problem::ProblemList;
 use self::reader::Table;
 
 pub use self::problem::Problems;
-pub(crate) use self::quantity::{write_cpu, write_duration, write_memory};
+pub(crate) use self::quantity::{parse_duration, write_cpu, write_duration, write_memory};
 pub use self::reader::TableKind;
 
 /// One configuration file.
