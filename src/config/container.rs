@@ -14,6 +14,7 @@ use super::probe::read_probe;
 use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
 use super::resources::{Written, read_resources};
+use super::termination_message::read_termination_message;
 use crate::limits::{EXPANDED_BYTES_MAX, LIST_MAX, WORDS_MAX};
 
 pub(super) const CONTAINER: TableKind = TableKind {
@@ -39,6 +40,8 @@ pub(super) const CONTAINER: TableKind = TableKind {
         "liveness-probe",
         "readiness-probe",
         "restart-policy",
+        "termination-message-path",
+        "termination-message-policy",
     ],
 };
 
@@ -113,6 +116,7 @@ pub(super) fn read_container(
             Image::Rootfs(Box::new(read_rootfs(path, &mut table, &mut variables, surroundings, problems)))
         }
     };
+    let termination_message = read_termination_message(&mut table, &image, problems);
     let resources = read_resources(table.take("resources"), problems);
     let on_host = matches!(image, Image::HostProcess(_));
     let mut probe = |key| read_container_probe(table.take(key), role, on_host, &mut variables, problems);
@@ -130,6 +134,7 @@ pub(super) fn read_container(
         image,
         resources: resources.of_container(),
         probes,
+        termination_message,
     };
     Some(ContainerFile { container, name, resources })
 }

@@ -22,6 +22,7 @@ mod problem;
 mod quantity;
 mod reader;
 mod resources;
+mod termination_message;
 mod value;
 
 use self::machine::MachineFile;

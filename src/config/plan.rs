@@ -258,6 +258,29 @@ pub struct Container {
     pub resources: Resources,
     /// How its health is found out. All `None` for regular init containers.
     pub probes: Probes,
+    /// What it leaves as its last words.
+    pub termination_message: TerminationMessage,
+}
+
+/// Where the last words of a container come from (Kubernetes `terminationMessagePath`,
+/// `terminationMessagePolicy`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TerminationMessage {
+    /// Absolute path of the file inside the container that it writes them to. `None`: it has no
+    /// such file; so it is with host processes, and with bundles that do not ask for one.
+    pub path: Option<String>,
+    /// What else may be taken.
+    pub policy: TerminationMessagePolicy,
+}
+
+/// What is taken as termination message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TerminationMessagePolicy {
+    /// What is in the file.
+    #[default]
+    File,
+    /// If there is nothing in the file and the container has failed: the end of its log.
+    FallbackToLogsOnError,
 }
 
 /// The part of a container in the pod's lifecycle.

@@ -285,6 +285,7 @@ mod tests {
                 limits: Limits { cpu_millis: cpu.1, ..Limits::default() },
             },
             probes: Probes::default(),
+            termination_message: Default::default(),
         }
     }
 

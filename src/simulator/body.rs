@@ -325,6 +325,11 @@ impl World {
             self.say(Subject::Container(id), || What::Exiting);
         }
         self.say(Subject::Container(id), || What::Exited(exit));
+        let message = at(&self.container_scripts, id.index())?.message.as_str();
+        if ran && !message.is_empty() {
+            let event = ContainerEvent::TerminationMessage(message.into());
+            self.emit(Event::Container(id, instance, event))?;
+        }
         self.emit(Event::Container(id, instance, ContainerEvent::Exited(exit)))
     }
 }

@@ -38,6 +38,7 @@
 //! | `runs` | (list) how long its command runs: duration or "forever" | init container: 1 s, others: forever |
 //! | `exits` | (list) how it ends then: exit code, "signal 11", "unknown" | 0 |
 //! | `oom-killed` | (list) whether the OOM killer took a process of it by then, as the cgroup tells | false |
+//! | `message` | the termination message that each run leaves | none |
 //! | `ignores-sigterm` | whether only SIGKILL ends it | false |
 //! | `stops-after` | time from SIGTERM to its end | 100 ms |
 //! | `stops-with` | how it ends after SIGTERM | 0 |
@@ -611,6 +612,8 @@ pub fn event_name(event: &Event) -> &'static str {
             ContainerEvent::Removed => "removed",
             ContainerEvent::RemoveFailed(_) => "remove-failed",
             ContainerEvent::Probed(..) => "probed",
+            ContainerEvent::TerminationMessage(_) => "termination-message",
+            ContainerEvent::LastLines(_) => "last-lines",
         },
     }
 }

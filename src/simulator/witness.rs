@@ -118,7 +118,9 @@ impl Witness {
             | ContainerEvent::Exited(_)
             | ContainerEvent::Removed
             | ContainerEvent::RemoveFailed(_)
-            | ContainerEvent::Probed(..) => {}
+            | ContainerEvent::Probed(..)
+            | ContainerEvent::TerminationMessage(_)
+            | ContainerEvent::LastLines(_) => {}
         }
         Ok(())
     }

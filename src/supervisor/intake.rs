@@ -6,10 +6,10 @@
 use super::event::{ContainerEvent, Event, Goal};
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
-use super::record::{Cause, End, Failure, Instance, StartStep, State, StopReason, Termination};
+use super::record::{Cause, End, Failure, Instance, Record, StartStep, State, StopReason, Termination};
 use super::report::{self, Next, Report};
 use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, restart};
-use crate::config::plan::{ContainerId, PodId};
+use crate::config::plan::{ContainerId, PodId, TerminationMessage, TerminationMessagePolicy};
 use crate::limits::GRACE_MIN;
 use crate::time::Instant;
 
@@ -68,6 +68,10 @@ impl Supervisor {
 
     fn handle_container(&mut self, id: ContainerId, instance: Instance, event: ContainerEvent, now: Instant) {
         let Some((container, record)) = self.member_mut(id) else { return };
+        if let ContainerEvent::LastLines(lines) = event {
+            // Told late by nature: whether it is started again already plays no part.
+            return note_last_lines(record, &container.termination_message, instance, lines);
+        }
         if record.instance != instance {
             return;
         }
@@ -143,6 +147,14 @@ impl Supervisor {
                     self.report(Report::RemoveFailed { container: id, retry_in });
                 }
             }
+            (
+                State::Created
+                | State::Starting { .. }
+                | State::Running { .. }
+                | State::Stopping { .. }
+                | State::Killing { .. },
+                ContainerEvent::TerminationMessage(message),
+            ) => record.message = message,
             (State::Running { .. } | State::Stopping { .. }, ContainerEvent::Probed(kind, outcome, why)) => {
                 self.observe_probe(id, kind, outcome, why, now);
             }
@@ -186,10 +198,11 @@ impl Supervisor {
         let stopped_for = record.state.stop_reason();
         record.state = State::Exited { end, remove_at: now, tries: 0 };
         let started_at = record.started_at.take();
+        let message = core::mem::take(&mut record.message);
+        let instance = record.instance;
         match cause {
             Cause::Exit { .. } => {
-                let message = Box::default();
-                let termination = Termination { started_at, end, stopped_for, message };
+                let termination = Termination { instance, started_at, end, stopped_for, message };
                 record.former_exit = record.last_exit.replace(termination);
             }
             Cause::StartFailed => record.start_failures = record.start_failures.saturating_add(1),
@@ -277,6 +290,22 @@ impl Supervisor {
         } else {
             let retry_in = remove_retry(tries);
             record.state = PodState::TearingDown { reason, try_at: Some(now.after(retry_in)), tries };
+        }
+    }
+}
+
+/// The end of the log stands for a message where the policy says so, the instance has failed, and
+/// it has left none.
+fn note_last_lines(record: &mut Record, wanted: &TerminationMessage, instance: Instance, lines: Box<str>) {
+    match wanted.policy {
+        TerminationMessagePolicy::File => return,
+        TerminationMessagePolicy::FallbackToLogsOnError => {}
+    }
+    let exits = [record.last_exit.as_mut(), record.former_exit.as_mut()];
+    if let Some(exit) = exits.into_iter().flatten().find(|exit| exit.instance == instance) {
+        let failed = matches!(exit.end.cause, Cause::Exit { exit, .. } if exit.status.code() != 0);
+        if failed && exit.message.is_empty() {
+            exit.message = lines;
         }
     }
 }

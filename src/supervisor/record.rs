@@ -313,6 +313,8 @@ pub fn failure(text: &str) -> Failure {
 /// How an instance that ran has ended, with what its status tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Termination {
+    /// Which instance.
+    pub instance: Instance,
     /// When its own command began; `None` if it was gone before that was seen, or if that was
     /// before this supervisor.
     pub started_at: Option<Instant>,
@@ -344,6 +346,8 @@ pub struct Record {
     pub restarts: u32,
     /// When the newest instance's own command began, while it runs.
     pub started_at: Option<Instant>,
+    /// The termination message of the newest instance, until it has ended.
+    pub message: Box<str>,
     /// How the newest instance that ran has ended. A start that failed does not touch it.
     pub last_exit: Option<Termination>,
     /// How the instance before that one has ended.

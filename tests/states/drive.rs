@@ -141,6 +141,8 @@ impl Drive {
                 status: ExitStatus::Code(code.parse().unwrap()),
                 oom_killed: true,
             }),
+            ("message", text) => ContainerEvent::TerminationMessage(text.into()),
+            ("last-lines", text) => ContainerEvent::LastLines(text.into()),
             ("removed", _) => ContainerEvent::Removed,
             ("remove-failed", _) => ContainerEvent::RemoveFailed(failure("busy")),
             ("startup", "succeeds") => probed(ProbeKind::Startup, Outcome::Success),

@@ -141,6 +141,8 @@ const CONTAINER_EVENTS: &[Happening] = &[
     happening("liveness probe fails", "app liveness fails"),
     happening("readiness probe succeeds", "app readiness succeeds"),
     happening("readiness probe fails", "app readiness fails"),
+    happening("termination message", "app message it was the disk"),
+    happening("end of its log", "app last-lines it was the disk"),
     happening("time passes", ""),
     happening("a stop is requested", "stop"),
 ];
@@ -454,11 +456,13 @@ fn kind(event: &Event) -> &'static str {
             ContainerEvent::Removed => "Removed",
             ContainerEvent::RemoveFailed(_) => "RemoveFailed",
             ContainerEvent::Probed(..) => "Probed",
+            ContainerEvent::TerminationMessage(_) => "TerminationMessage",
+            ContainerEvent::LastLines(_) => "LastLines",
         },
     }
 }
 
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 15] = [
     "PodSetUp",
     "PodSetUpFailed",
     "PodTornDown",
@@ -472,6 +476,8 @@ const KINDS: [&str; 13] = [
     "Removed",
     "RemoveFailed",
     "Probed",
+    "TerminationMessage",
+    "LastLines",
 ];
 
 #[test]

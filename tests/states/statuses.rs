@@ -42,6 +42,18 @@ rootfs = "/srv/app"
 command = ["/bin/app"]
 "#;
 
+/// One whose last lines can be its message.
+const FALLBACK: &str = r#"
+name = "demo"
+restart-policy = "POLICY"
+
+[[containers]]
+name = "app"
+rootfs = "/srv/app"
+command = ["/bin/app"]
+termination-message-policy = "fallback-to-logs-on-error"
+"#;
+
 fn terminated(end: &Terminated<'_>) -> String {
     let mut text = format!("{} {}", end.reason.name(), end.exit_code);
     if let Some(signal) = end.signal {
@@ -217,6 +229,36 @@ const ROWS: &[Row] = &[
         "pod: Failed, Initialized",
         "app: terminated StartError 128: exec format error",
     ]),
+    ("a termination message is told with the end", ONE, "never",
+     "set-up; app created; app started; app message no disk; wait 5; app exited 1; app last-lines other", &[
+        "pod: Running, PodReadyToStartContainers, Initialized",
+        "app: terminated Error 1 after 5 ms: no disk",
+    ]),
+    ("the end of the log is not its message, whatever it was", ONE, "never",
+     "set-up; app created; app started; app exited 1; app last-lines no disk", &[
+        "pod: Running, PodReadyToStartContainers, Initialized",
+        "app: terminated Error 1 after 0 ms",
+    ]),
+    ("unless the policy says so", FALLBACK, "never",
+     "set-up; app created; app started; app exited 1; app last-lines no disk", &[
+        "pod: Running, PodReadyToStartContainers, Initialized",
+        "app: terminated Error 1 after 0 ms: no disk",
+    ]),
+    ("and only after a failure", FALLBACK, "never",
+     "set-up; app created; app started; app exited 0; app last-lines all well", &[
+        "pod: Running, PodReadyToStartContainers, Initialized",
+        "app: terminated Completed 0 after 0 ms",
+    ]),
+    ("what the container itself has left goes before it", FALLBACK, "never",
+     "set-up; app created; app started; app message no disk; app exited 1; app last-lines other", &[
+        "pod: Running, PodReadyToStartContainers, Initialized",
+        "app: terminated Error 1 after 0 ms: no disk",
+    ]),
+    ("a message is that of one instance", ONE, "always",
+     "set-up; app created; app started; app message no disk; app exited 1; app removed; app created; app started", &[
+        "pod: Running, PodReadyToStartContainers, Initialized, ContainersReady, Ready",
+        "app: running for 0 ms; last Error 1 after 0 ms: no disk; restarts 1; started; ready",
+    ]),
     ("main containers wait for init containers", THREE, "always", "set-up; init created; init started; wait 5", &[
         "pod: Pending, PodReadyToStartContainers",
         "init: running for 5 ms; started",
@@ -291,6 +333,21 @@ const ROWS: &[Row] = &[
         "app: waiting PodInitializing",
     ]),
 ];
+
+#[test]
+fn the_end_of_a_log_comes_when_the_next_instance_runs() {
+    let mut drive = Drive::new(&[&FALLBACK.replace("POLICY", "always")]);
+    drive.feed("set-up; app created; app started; app exited 1");
+    let late = drive.event("app last-lines no disk");
+    drive.feed("app removed; app created; app started");
+    drive.supervisor.handle(late.clone(), drive.now);
+    let last = "app: running for 0 ms; last Error 1 after 0 ms: no disk; restarts 1; started; ready";
+    assert_eq!(describe(&drive).last().map(String::as_str), Some(last));
+    drive.feed("app exited 2; app removed; wait 10000; app created; app started");
+    drive.supervisor.handle(late, drive.now);
+    let last = "app: running for 0 ms; last Error 2 after 0 ms; restarts 2; started; ready";
+    assert_eq!(describe(&drive).last().map(String::as_str), Some(last), "it was about an instance before");
+}
 
 #[test]
 fn statuses_are_those_of_kubernetes() {
