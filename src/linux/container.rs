@@ -22,6 +22,7 @@ use super::reactor::{CallSlot, Interest, Token};
 use super::state_directory::{make_directory, remove_directory, write_file};
 use super::{Host, regular_file, runtime, spawn, termination_message, text, volumes};
 use crate::config::plan::{Container, ContainerId, Image, Pod, Resources, Rootfs, TerminationMessagePolicy};
+use crate::config::qos;
 use crate::limits::FILE_BYTES_MAX;
 use crate::log::stream::Labels;
 use crate::oci::bundle;
@@ -309,7 +310,7 @@ impl Host {
                 let file = path.join("config.json");
                 let config = regular_file::read(&file, FILE_BYTES_MAX)?;
                 let path = text(path);
-                let adapted = bundle::adapt(&config, &path, &cgroups_path);
+                let adapted = bundle::adapt(&config, &path, &cgroups_path, self.oom_score_adj(place));
                 let config = adapted.map_err(|error| error.to_string())?;
                 return match (self.make_message_file(place)?, &place.container.termination_message.path) {
                     (Some(file), Some(at)) => bundle::mount_file(&config, &path, &text(&file), at)
@@ -339,8 +340,14 @@ impl Host {
             termination_message: message_file
                 .as_deref()
                 .zip(place.container.termination_message.path.as_deref()),
+            oom_score_adj: self.oom_score_adj(place),
         };
         spec::generate(place.container, rootfs, &facts).map_err(|error| error.to_string())
+    }
+
+    /// What the OOM killer is told about the processes of a container.
+    pub(super) fn oom_score_adj(&self, place: &Place<'_>) -> i32 {
+        self.oom_score.possible(qos::oom_score_adj(&self.plan, place.container))
     }
 
     /// Whether the runtime leaves the container in the cgroup that it was started in.
@@ -475,7 +482,8 @@ impl Host {
     ) -> Result<Call, String> {
         let unified_view = self.cgroups.is_hybrid() && self.is_placed_by_us();
         let entrance = self.bodies.get(place.id.index()).and_then(|body| body.entrance.as_ref());
-        Call::start(Program::of_runtime(words, unified_view)?, voice, entrance, &mut self.spawner)
+        let program = Program::of_runtime(words, unified_view, self.oom_score_adj(place))?;
+        Call::start(program, voice, entrance, &mut self.spawner)
     }
 
     pub(super) fn watch_output(&self, call: &Call, token: Token) {

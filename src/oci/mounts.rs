@@ -132,6 +132,7 @@ mod tests {
             cgroup_namespace: false,
             recursive_read_only: false,
             termination_message: Some((Path::new("/run/message"), "/y/termination-log")),
+            oom_score_adj: 0,
         };
         let mounts = mounts(&rootfs, &facts).unwrap();
         let volumes: Vec<_> =

@@ -114,20 +114,20 @@ impl Supervisor {
                 record.failed_step = None;
                 record.started_at = Some(now);
                 self.report(Report::Started { container: id });
-                self.note_end(id, Cause::Exit { exit, probe_failed: false }, now);
+                self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
             (State::Starting { give_up_at, exited: None }, ContainerEvent::Exited(exit)) => {
                 record.state = State::Starting { give_up_at, exited: Some(exit) };
             }
             (State::Created | State::Running { .. }, ContainerEvent::Exited(exit)) => {
-                self.note_end(id, Cause::Exit { exit, probe_failed: false }, now);
+                self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
             (State::Stopping { reason, .. }, ContainerEvent::Exited(exit)) => {
-                self.note_end(id, Cause::Exit { exit, probe_failed: reason.is_probe() }, now);
+                self.note_end(id, Cause::Exit { exit, stopped: Some(reason) }, now);
             }
             (State::Killing { reason, ran, .. }, ContainerEvent::Exited(exit)) => {
                 let cause = if ran {
-                    Cause::Exit { exit, probe_failed: reason.is_probe() }
+                    Cause::Exit { exit, stopped: Some(reason) }
                 } else {
                     self.killed_before_start(id, reason)
                 };
@@ -195,14 +195,13 @@ impl Supervisor {
     pub(super) fn note_end(&mut self, id: ContainerId, cause: Cause, now: Instant) {
         let end = End { at: now, cause };
         let Some(record) = self.record_mut(id) else { return };
-        let stopped_for = record.state.stop_reason();
         record.state = State::Exited { end, remove_at: now, tries: 0 };
         let started_at = record.started_at.take();
         let message = core::mem::take(&mut record.message);
         let instance = record.instance;
         match cause {
             Cause::Exit { .. } => {
-                let termination = Termination { instance, started_at, end, stopped_for, message };
+                let termination = Termination { instance, started_at, end, message };
                 record.former_exit = record.last_exit.replace(termination);
             }
             Cause::StartFailed => record.start_failures = record.start_failures.saturating_add(1),

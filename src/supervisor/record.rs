@@ -142,21 +142,6 @@ impl State {
         matches!(self, State::Absent | State::Ended { .. })
     }
 
-    /// What it is being stopped for, if it is.
-    pub fn stop_reason(self) -> Option<StopReason> {
-        match self {
-            State::Stopping { reason, .. } | State::Killing { reason, .. } => Some(reason),
-            State::Absent
-            | State::Creating { .. }
-            | State::Created
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Exited { .. }
-            | State::Removing { .. }
-            | State::Ended { .. } => None,
-        }
-    }
-
     /// How it ended, if its first process is gone.
     pub fn end(self) -> Option<End> {
         match self {
@@ -206,9 +191,8 @@ pub enum Cause {
     Exit {
         /// How.
         exit: Exit,
-        /// Whether that was after a failed startup or liveness probe. It is restarted then even
-        /// if it handled the stop signal and exited with 0.
-        probe_failed: bool,
+        /// What it had been told to stop for, if it had.
+        stopped: Option<StopReason>,
     },
     /// It never ran: the runtime could not create or start it.
     StartFailed,
@@ -320,8 +304,6 @@ pub struct Termination {
     pub started_at: Option<Instant>,
     /// When and how it ended.
     pub end: End,
-    /// What it was being stopped for, if it was.
-    pub stopped_for: Option<StopReason>,
     /// Its termination message; empty if it left none.
     pub message: Box<str>,
 }

@@ -7,8 +7,9 @@
 
 use super::phase::{self, Phase};
 use super::pod::{Member, PodState, PodStopReason, PodView};
+use super::policy::Policy;
 use super::record::{Cause, End, ExitStatus, StartStep, State, StopReason, Termination};
-use super::restart::{should_restart, start_at};
+use super::restart::start_at;
 use crate::config::plan::Role;
 use crate::time::Instant;
 
@@ -151,7 +152,7 @@ pub fn views<'a>(view: &PodView<'a>) -> impl Iterator<Item = StatusView<'a>> + C
         role: member.container.role,
         status: Some(container_status(&view, &member)),
         restartable: match member.record.state.end() {
-            Some(end) => should_restart(member.container.role, view.pod.restart_policy, end),
+            Some(end) => Policy::of(view.pod, member.container).should_restart(end),
             None => true,
         },
     })
@@ -305,7 +306,11 @@ fn start_failure(step: StartStep) -> WaitingReason {
 
 /// Why a container waits that has run and ended.
 fn after_exit(exit: &Termination) -> WaitingReason {
-    match exit.stopped_for {
+    let stopped = match exit.end.cause {
+        Cause::Exit { stopped, .. } => stopped,
+        Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => None,
+    };
+    match stopped {
         None
         | Some(
             StopReason::Pod
