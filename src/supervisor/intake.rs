@@ -4,9 +4,12 @@
 //! finds a record that has moved on, and changes nothing.
 
 use super::event::{ContainerEvent, Event, Goal};
+use super::hook::{self, HookKind};
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
-use super::record::{Cause, End, Failure, Instance, Record, StartStep, State, StopReason, Termination};
+use super::record::{
+    Cause, End, Failure, Instance, Record, StartStep, State, StopPhase, StopReason, Termination,
+};
 use super::report::{self, Next, Report};
 use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, restart};
 use crate::config::plan::{ContainerId, PodId, TerminationMessage, TerminationMessagePolicy};
@@ -106,7 +109,10 @@ impl Supervisor {
                 record.start_failures = 0;
                 record.failed_step = None;
                 record.started_at = Some(now);
-                record.state = State::Running { since: now };
+                record.state = match container.hooks.post_start {
+                    Some(_) => State::PostStart { since: now, hook: hook::Stage::Due },
+                    None => State::Running { since: now },
+                };
                 self.report(Report::Started { container: id });
             }
             (State::Starting { exited: Some(exit), .. }, ContainerEvent::Started) => {
@@ -119,7 +125,10 @@ impl Supervisor {
             (State::Starting { give_up_at, exited: None }, ContainerEvent::Exited(exit)) => {
                 record.state = State::Starting { give_up_at, exited: Some(exit) };
             }
-            (State::Created | State::Running { .. }, ContainerEvent::Exited(exit)) => {
+            (
+                State::Created | State::PostStart { .. } | State::Running { .. },
+                ContainerEvent::Exited(exit),
+            ) => {
                 self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
             (State::Stopping { reason, .. }, ContainerEvent::Exited(exit)) => {
@@ -150,6 +159,7 @@ impl Supervisor {
             (
                 State::Created
                 | State::Starting { .. }
+                | State::PostStart { .. }
                 | State::Running { .. }
                 | State::Stopping { .. }
                 | State::Killing { .. },
@@ -158,12 +168,21 @@ impl Supervisor {
             (State::Running { .. } | State::Stopping { .. }, ContainerEvent::Probed(kind, outcome, why)) => {
                 self.observe_probe(id, kind, outcome, why, now);
             }
+            (
+                State::PostStart { hook: hook::Stage::UnderWay { .. }, .. },
+                ContainerEvent::HookEnded(kind @ HookKind::PostStart, outcome),
+            )
+            | (
+                State::Stopping { phase: StopPhase::PreStop { hook: hook::Stage::UnderWay { .. } }, .. },
+                ContainerEvent::HookEnded(kind @ HookKind::PreStop, outcome),
+            ) => self.observe_hook(id, kind, outcome, now),
             // Late or doubled: the record has moved on.
             (
                 State::Absent
                 | State::Creating { .. }
                 | State::Created
                 | State::Starting { .. }
+                | State::PostStart { .. }
                 | State::Running { .. }
                 | State::Stopping { .. }
                 | State::Killing { .. }
@@ -180,7 +199,10 @@ impl Supervisor {
     pub(super) fn killed_before_start(&mut self, id: ContainerId, reason: StopReason) -> Cause {
         let timeout = self.plan.machine.runtime_timeout;
         let (step, name) = match reason {
-            StopReason::Pod | StopReason::StartupProbe | StopReason::LivenessProbe => return Cause::NeverRan,
+            StopReason::Pod
+            | StopReason::StartupProbe
+            | StopReason::LivenessProbe
+            | StopReason::PostStartHook => return Cause::NeverRan,
             StopReason::CreateTimeout => (StartStep::Create, "create"),
             StopReason::StartTimeout => (StartStep::Start, "start"),
         };
@@ -234,6 +256,50 @@ impl Supervisor {
             Some(pause) => Next::RestartsIn(pause),
             None if stopping().is_some() => Next::WasStopped,
             None => Next::Stays,
+        }
+    }
+
+    /// Notes how the hook that is under way has ended.
+    pub(super) fn observe_hook(
+        &mut self,
+        id: ContainerId,
+        kind: HookKind,
+        outcome: Result<(), Failure>,
+        now: Instant,
+    ) {
+        let Some(record) = self.record_mut(id) else { return };
+        let took = match &mut record.state {
+            State::PostStart { since, hook } => {
+                let (since, took) = (*since, hook.took(now));
+                if outcome.is_ok() {
+                    record.state = State::Running { since };
+                }
+                took
+            }
+            State::Stopping { phase, .. } => {
+                let StopPhase::PreStop { hook } = *phase else { return };
+                *phase = StopPhase::Waiting { since: now };
+                hook.took(now)
+            }
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Killing { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => return,
+        };
+        match outcome {
+            Ok(()) => self.report(Report::HookDone { container: id, kind, took }),
+            Err(why) => {
+                record.failure = why;
+                self.report(Report::HookFailed { container: id, kind });
+                if kind == HookKind::PostStart {
+                    self.begin_stop(id, StopReason::PostStartHook, now);
+                }
+            }
         }
     }
 

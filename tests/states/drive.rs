@@ -8,6 +8,7 @@ use outrigger::config::{self, Source};
 use outrigger::supervisor::Supervisor;
 use outrigger::supervisor::action::{Action, ContainerAction};
 use outrigger::supervisor::event::{ContainerEvent, Event, Goal};
+use outrigger::supervisor::hook::HookKind;
 use outrigger::supervisor::pod::PodView;
 use outrigger::supervisor::probe::{Outcome, ProbeKind};
 use outrigger::supervisor::record::{Exit, ExitStatus, Failure, Record, failure};
@@ -143,6 +144,14 @@ impl Drive {
             }),
             ("message", text) => ContainerEvent::TerminationMessage(text.into()),
             ("last-lines", text) => ContainerEvent::LastLines(text.into()),
+            ("post-start", "succeeds") => ContainerEvent::HookEnded(HookKind::PostStart, Ok(())),
+            ("post-start", "fails") => {
+                ContainerEvent::HookEnded(HookKind::PostStart, Err(failure("exited with 1")))
+            }
+            ("pre-stop", "succeeds") => ContainerEvent::HookEnded(HookKind::PreStop, Ok(())),
+            ("pre-stop", "fails") => {
+                ContainerEvent::HookEnded(HookKind::PreStop, Err(failure("exited with 1")))
+            }
             ("removed", _) => ContainerEvent::Removed,
             ("remove-failed", _) => ContainerEvent::RemoveFailed(failure("busy")),
             ("startup", "succeeds") => probed(ProbeKind::Startup, Outcome::Success),
@@ -171,6 +180,8 @@ impl Drive {
             ContainerAction::Stop => "stop".to_owned(),
             ContainerAction::Kill => "kill".to_owned(),
             ContainerAction::Remove => "remove".to_owned(),
+            ContainerAction::Hook(kind) => format!("{} hook", kind.name()),
+            ContainerAction::CancelHook(kind) => format!("cancel {} hook", kind.name()),
             ContainerAction::Probe(kind) => format!("probe {}", kind.name()),
             ContainerAction::CancelProbe(kind) => format!("cancel probe {}", kind.name()),
         };

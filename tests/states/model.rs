@@ -41,6 +41,31 @@ liveness-probe = { tcp-socket = { port = 80 }, failure-threshold = 1 }
 readiness-probe = { tcp-socket = { port = 80 }, failure-threshold = 1 }
 "#;
 
+/// The same, and the main container has hooks.
+const HOOKED: &str = r#"
+name = "demo"
+restart-policy = "always"
+
+[[init-containers]]
+name = "init"
+rootfs = "/srv/init"
+command = ["/bin/init"]
+
+[[init-containers]]
+name = "side"
+rootfs = "/srv/side"
+command = ["/bin/side"]
+restart-policy = "always"
+
+[[containers]]
+name = "app"
+rootfs = "/srv/app"
+command = ["/bin/app"]
+liveness-probe = { tcp-socket = { port = 80 }, failure-threshold = 1 }
+post-start = { exec = { command = ["/bin/begin"] } }
+pre-stop = { exec = { command = ["/bin/end"] } }
+"#;
+
 /// A pod that starts when another is ready, and ends by itself.
 const LATER: &str = r#"
 name = "demo"
@@ -100,10 +125,15 @@ const CONTAINER: &[Case] = &[
     case("Created, in the same turn", "UP; app created!"),
     case("Starting", "UP; app created"),
     case("Starting, its first process gone", "UP; app created; app exited 1"),
+    case("PostStart, its hook runs", "HOOKS; UP; app created; app started"),
     case("Running, startup probe open", "UP; app created; app started"),
     case("Running, started", "UP; app created; app started; app startup succeeds"),
     case("Running, ready", "UP; app created; app started; app startup succeeds; app readiness succeeds"),
     case("Stopping", "UP; app created; app started; app startup fails"),
+    case(
+        "Stopping, its pre-stop hook runs",
+        "HOOKS; UP; app created; app started; app post-start succeeds; app liveness fails",
+    ),
     case("Killing", "UP; app created; app started; app startup fails; wait 31000"),
     case("Killing, before its command ran", "UP; wait 31000"),
     case("Exited, to be removed again", "UP; app created; app started; app exited 1; app remove-failed"),
@@ -117,6 +147,14 @@ const STOPPING_CONTAINER: &[Case] = &[
     case("Starting", "UP; app created; stop"),
     case("Starting, its first process gone", "UP; app created; app exited 1; stop"),
     case("Stopping", "UP; app created; app started; stop"),
+    case(
+        "Stopping, its pre-stop hook runs",
+        "HOOKS; UP; app created; app started; app post-start succeeds; stop",
+    ),
+    case(
+        "Stopping, its hook runs over the grace period",
+        "HOOKS; UP; app created; app started; app post-start succeeds; stop; wait 30000",
+    ),
     case("Killing", "UP; app created; app started; stop; wait 31000"),
     case("Killing, before its command ran", "UP; stop"),
     case(
@@ -141,6 +179,10 @@ const CONTAINER_EVENTS: &[Happening] = &[
     happening("liveness probe fails", "app liveness fails"),
     happening("readiness probe succeeds", "app readiness succeeds"),
     happening("readiness probe fails", "app readiness fails"),
+    happening("post-start hook succeeds", "app post-start succeeds"),
+    happening("post-start hook fails", "app post-start fails"),
+    happening("pre-stop hook succeeds", "app pre-stop succeeds"),
+    happening("pre-stop hook fails", "app pre-stop fails"),
     happening("termination message", "app message it was the disk"),
     happening("end of its log", "app last-lines it was the disk"),
     happening("time passes", ""),
@@ -181,7 +223,9 @@ const POD_EVENTS: &[Happening] = &[
 ];
 
 /// Scripts that are used again and again.
-const WORDS: [(&str, &str); 3] = [
+const WORDS: [(&str, &str); 4] = [
+    // Which pod it is; see `Subject::drive`.
+    ("HOOKS", ""),
     ("BASE", "set-up base; base-app created; base-app started"),
     ("UP", "set-up; init created; init started; init exited 0; init removed; side created; side started"),
     ("RUN", "app created; app started; app exited 1; app removed"),
@@ -204,6 +248,7 @@ fn container_state(state: State) -> &'static str {
         State::Creating { .. } => "Creating",
         State::Created => "Created",
         State::Starting { .. } => "Starting",
+        State::PostStart { .. } => "PostStart",
         State::Running { .. } => "Running",
         State::Stopping { .. } => "Stopping",
         State::Killing { .. } => "Killing",
@@ -213,8 +258,17 @@ fn container_state(state: State) -> &'static str {
     }
 }
 
-const CONTAINER_STATES: [&str; 10] = [
-    "Absent", "Creating", "Created", "Starting", "Running", "Stopping", "Killing", "Exited", "Removing",
+const CONTAINER_STATES: [&str; 11] = [
+    "Absent",
+    "Creating",
+    "Created",
+    "Starting",
+    "PostStart",
+    "Running",
+    "Stopping",
+    "Killing",
+    "Exited",
+    "Removing",
     "Ended",
 ];
 
@@ -242,6 +296,7 @@ enum Subject {
 impl Subject {
     fn drive(self, script_of_case: &str) -> Drive {
         let (mut drive, has_sidecar) = match self {
+            Subject::Container if script_of_case.starts_with("HOOKS") => (Drive::new(&[HOOKED]), true),
             Subject::Container => (Drive::new(&[DEMO]), true),
             Subject::Pod => (Drive::new(&[BASE, LATER]), false),
         };
@@ -270,7 +325,9 @@ type Edges = BTreeMap<(&'static str, &'static str), BTreeSet<&'static str>>;
 
 /// The tables of all cases, and the transitions that were seen.
 fn tables(subject: Subject, cases: &[Case], happenings: &[Happening], edges: &mut Edges) -> String {
-    let mut text = String::new();
+    let names: Vec<&str> = happenings.iter().map(|happening| happening.name).collect();
+    let mut text =
+        format!("What happens: {}. What a table does not have changes nothing.\n\n", names.join("; "));
     for case in cases {
         let from = subject.state(&subject.drive(case.script));
         assert!(case.name.starts_with(from), "the script of `{}` leads to {from}", case.name);
@@ -284,7 +341,6 @@ fn tables(subject: Subject, cases: &[Case], happenings: &[Happening], edges: &mu
             edges.entry((from, to)).or_default();
             (subject.knowledge(&drive), actions)
         });
-        let mut ignored = Vec::new();
         for happening in happenings {
             let mut drive = subject.drive(case.script);
             let before = subject.knowledge(&drive);
@@ -298,7 +354,6 @@ fn tables(subject: Subject, cases: &[Case], happenings: &[Happening], edges: &mu
             let nothing = undecided.as_ref().map_or(after == (before, Vec::new()), |alone| after == *alone);
             let (_, actions) = after;
             if nothing {
-                ignored.push(happening.name);
                 continue;
             }
             let to = subject.state(&drive);
@@ -317,9 +372,6 @@ fn tables(subject: Subject, cases: &[Case], happenings: &[Happening], edges: &mu
             "### {}\n\n| What happens | Becomes | Asked for |\n|---|---|---|\n{rows}",
             case.name
         );
-        if !ignored.is_empty() {
-            let _ = writeln!(text, "Changes nothing: {}.\n", ignored.join(", "));
-        }
     }
     text
 }
@@ -456,13 +508,14 @@ fn kind(event: &Event) -> &'static str {
             ContainerEvent::Removed => "Removed",
             ContainerEvent::RemoveFailed(_) => "RemoveFailed",
             ContainerEvent::Probed(..) => "Probed",
+            ContainerEvent::HookEnded(..) => "HookEnded",
             ContainerEvent::TerminationMessage(_) => "TerminationMessage",
             ContainerEvent::LastLines(_) => "LastLines",
         },
     }
 }
 
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 16] = [
     "PodSetUp",
     "PodSetUpFailed",
     "PodTornDown",
@@ -476,6 +529,7 @@ const KINDS: [&str; 15] = [
     "Removed",
     "RemoveFailed",
     "Probed",
+    "HookEnded",
     "TerminationMessage",
     "LastLines",
 ];

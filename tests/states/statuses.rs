@@ -54,6 +54,18 @@ command = ["/bin/app"]
 termination-message-policy = "fallback-to-logs-on-error"
 "#;
 
+/// One with a post-start hook.
+const HOOKED: &str = r#"
+name = "demo"
+restart-policy = "POLICY"
+
+[[containers]]
+name = "app"
+rootfs = "/srv/app"
+command = ["/bin/app"]
+post-start = { exec = { command = ["/bin/begin"] } }
+"#;
+
 fn terminated(end: &Terminated<'_>) -> String {
     let mut text = format!("{} {}", end.reason.name(), end.exit_code);
     if let Some(signal) = end.signal {
@@ -228,6 +240,26 @@ const ROWS: &[Row] = &[
     ("a stop after a start that failed", ONE, "always", "set-up; app created; app start-failed; app removed; stop; torn-down", &[
         "pod: Failed, Initialized",
         "app: terminated StartError 128: exec format error",
+    ]),
+    ("a container runs when its post-start hook has ended", HOOKED, "always",
+     "set-up; app created; app started; wait 5", &[
+        "pod: Pending, PodReadyToStartContainers, Initialized",
+        "app: waiting ContainerCreating",
+    ]),
+    ("and counts from its start", HOOKED, "always",
+     "set-up; app created; app started; wait 5; app post-start succeeds", &[
+        "pod: Running, PodReadyToStartContainers, Initialized, ContainersReady, Ready",
+        "app: running for 5 ms; started; ready",
+    ]),
+    ("a post-start hook that fails", HOOKED, "always",
+     "set-up; app created; app started; app post-start fails", &[
+        "pod: Pending, PodReadyToStartContainers, Initialized",
+        "app: waiting PostStartHookError: exited with 1",
+    ]),
+    ("and what follows", HOOKED, "always",
+     "set-up; app created; app started; app post-start fails; wait 5; app exited 0; app removed; app created", &[
+        "pod: Running, PodReadyToStartContainers, Initialized",
+        "app: waiting PostStartHookError; last Completed 0 after 5 ms; restarts 1",
     ]),
     ("a termination message is told with the end", ONE, "never",
      "set-up; app created; app started; app message no disk; wait 5; app exited 1; app last-lines other", &[
