@@ -4,6 +4,7 @@
 //! | file | |
 //! |---|---|
 //! | `states/drive.rs` | events from words, actions to words |
+//! | `states/model.rs` | every state with every event: the tables of docs/states.md |
 //! | `states/statuses.rs` | what Kubernetes would say after events |
 //! | `states/phases.rs` | what it would say of statuses |
 
@@ -16,6 +17,8 @@
 
 #[path = "states/drive.rs"]
 mod drive;
+#[path = "states/model.rs"]
+mod model;
 #[path = "states/phases.rs"]
 mod phases;
 #[path = "states/statuses.rs"]

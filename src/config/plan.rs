@@ -10,6 +10,8 @@ use core::ops::Range;
 use core::time::Duration;
 use std::path::PathBuf;
 
+use super::signal::StopSignal;
+
 /// Position of a pod in [`Plan::pods`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodId(pub u8);
@@ -289,11 +291,41 @@ pub struct Container {
     pub resources: Resources,
     /// How its health is found out. All `None` for regular init containers.
     pub probes: Probes,
+    /// What it leaves as its last words.
+    pub termination_message: TerminationMessage,
     /// What happens when it has ended; `None`: what its pod's policy says. `Always` for a sidecar.
     pub restart_policy: Option<RestartPolicy>,
     /// Rules that are asked before, in this order; the first that matches decides. Empty without a
     /// policy of its own. At most `RESTART_RULES_MAX`.
     pub restart_policy_rules: Vec<RestartRule>,
+    /// What is done beside its own command. Both `None` for regular init containers.
+    pub hooks: Hooks,
+    /// What asks it to end.
+    pub stop_signal: StopSignal,
+    /// Its own time from being told to stop to SIGKILL, not counting what it waits for its turn.
+    /// `None`: its pod's. When the pod is stopped, the pod's ends it if that is earlier.
+    pub termination_grace_period: Option<Duration>,
+}
+
+/// Where the last words of a container come from (Kubernetes `terminationMessagePath`,
+/// `terminationMessagePolicy`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TerminationMessage {
+    /// Absolute path of the file inside the container that it writes them to. `None`: it has no
+    /// such file; so it is with host processes, and with bundles that do not ask for one.
+    pub path: Option<String>,
+    /// What else may be taken.
+    pub policy: TerminationMessagePolicy,
+}
+
+/// What is taken as termination message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TerminationMessagePolicy {
+    /// What is in the file.
+    #[default]
+    File,
+    /// If there is nothing in the file and the container has failed: the end of its log.
+    FallbackToLogsOnError,
 }
 
 /// What happens to a container that ended by itself with certain exit codes (Kubernetes
@@ -496,6 +528,9 @@ pub struct Probe {
     pub success_threshold: u32,
     /// Failures in a row that make it a failure. Kubernetes: 3.
     pub failure_threshold: u32,
+    /// The grace period of the stop that follows its failure, instead of the container's and pod's;
+    /// may be longer than those. Never in a readiness probe.
+    pub termination_grace_period: Option<Duration>,
 }
 
 /// What a probe asks.
@@ -522,4 +557,23 @@ pub enum Check {
         /// 1 to 65535.
         port: u16,
     },
+}
+
+/// What is done beside a container's own command, when it begins and before it ends.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hooks {
+    /// Begins when the command runs; the container has started when it has ended well.
+    pub post_start: Option<Hook>,
+    /// Comes before the stop signal, within the grace period.
+    pub pre_stop: Option<Hook>,
+}
+
+/// What a hook does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Hook {
+    /// Runs a command ([`Check::Exec`]), which fails with another exit code than 0; or makes a
+    /// request ([`Check::HttpGet`]), which is done with any HTTP status. No other check.
+    Ask(Check),
+    /// Nothing, for this time.
+    Sleep(Duration),
 }

@@ -14,6 +14,7 @@ pub mod container;
 pub mod crash;
 pub mod delegation;
 pub mod file_systems;
+pub mod hooks;
 pub mod host_process;
 pub mod initramfs;
 pub mod job;
@@ -46,6 +47,7 @@ pub mod sources;
 pub mod spawn;
 pub mod standard_streams;
 pub mod state_directory;
+pub mod termination_message;
 pub mod unmount;
 pub mod volumes;
 pub mod watchdog;
@@ -306,13 +308,17 @@ impl Host {
                 Token::Signals => self.take_signals(),
                 Token::Timer => self.timer.acknowledge(),
                 Token::Cgroups => self.look_for_empty_cgroups(),
-                Token::LogWriter => self.output.handle_events(),
+                Token::LogWriter => {
+                    self.output.handle_events();
+                    self.tell_last_lines();
+                }
                 Token::FirstProcess(id) => {
                     // Ended, and to be reaped below; its descriptor stays readable until then.
                     self.unwatch_first_process(id);
                 }
                 Token::Execution(id) => self.note_execution(id),
                 Token::Probe(id, kind) => self.advance_probe(id, kind),
+                Token::Hook(id) => self.advance_hook(id),
                 Token::CallOutput(id, slot) => self.read_call_output(id, slot),
             }
         }
@@ -363,7 +369,9 @@ impl Host {
         let Some(pod) = plan.pods.get(id.index()) else { return Ok(()) };
         self.cgroups.make_pod(&pod.name, &pod.resources)?;
         volumes::make(pod, &self.state.pod(&pod.name))?;
-        let isolated = plan.containers.get(pod.containers()).unwrap_or_default().iter().any(
+        let containers = plan.containers.get(pod.containers()).unwrap_or_default();
+        termination_message::make(containers, &self.state.pod(&pod.name))?;
+        let isolated = containers.iter().any(
             |container| matches!(&container.image, Image::Rootfs(rootfs) if rootfs.network == Network::None),
         );
         if let Some(network) = self.networks.get_mut(id.index()) {
@@ -380,6 +388,7 @@ impl Host {
         if let Some(network) = self.networks.get_mut(id.index()) {
             *network = None;
         }
+        termination_message::remove(&self.state.pod(&pod.name))?;
         volumes::remove(pod, &self.state.pod(&pod.name))?;
         self.cgroups.remove_pod(&pod.name)
     }

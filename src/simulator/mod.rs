@@ -38,10 +38,12 @@
 //! | `runs` | (list) how long its command runs: duration or "forever" | init container: 1 s, others: forever |
 //! | `exits` | (list) how it ends then: exit code, "signal 11", "unknown" | 0 |
 //! | `oom-killed` | (list) whether the OOM killer took a process of it by then, as the cgroup tells | false |
+//! | `message` | the termination message that each run leaves | none |
 //! | `ignores-sigterm` | whether only SIGKILL ends it | false |
 //! | `stops-after` | time from SIGTERM to its end | 100 ms |
 //! | `stops-with` | how it ends after SIGTERM | 0 |
 //! | `unkillable` | whether not even SIGKILL ends it (uninterruptible sleep) | false |
+//! | `post-start`, `pre-stop` | (list) how this hook goes, if it is no sleep: "1s", "fails after 1s", "never" | "1ms" |
 //! | `startup`, `liveness`, `readiness` | (list) answers to this probe: "no, yes from 2s, never from 1m" | "yes" |
 //! | **`[[events]]`** | an event that takes its time on the way to the supervisor | |
 //! | `of` | the pod or `<pod>/<container>` that it is about | |
@@ -71,6 +73,7 @@ use crate::config::plan::{ContainerId, Plan, PodId};
 use crate::supervisor::action::Action;
 use crate::supervisor::announcer::Announcer;
 use crate::supervisor::event::{ContainerEvent, Event, Goal};
+use crate::supervisor::hook::HookKind;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{ExitStatus, Instance, failure};
 use crate::supervisor::{Outcome as Exit, Supervisor};
@@ -98,6 +101,8 @@ enum Happening {
     Starts(ContainerId, Instance),
     Dies(ContainerId, Instance, ExitStatus),
     Answers(ContainerId, Instance, ProbeKind, u64, Outcome),
+    /// A hook ends by itself, if it is this one; whether well.
+    HookEnds(ContainerId, u64, bool),
     /// An event that was on a detour.
     Arrives(Event, Duration),
 }
@@ -492,6 +497,7 @@ impl World {
                 };
                 self.emit(Event::Container(id, instance, ContainerEvent::Probed(kind, outcome, failure(why))))
             }
+            Happening::HookEnds(id, number, well) => self.end_hook(id, number, well),
             Happening::Arrives(event, late) => {
                 self.say(about(&event), || What::Arrives(event_name(&event), late));
                 self.deliver(event)
@@ -632,6 +638,10 @@ pub fn event_name(event: &Event) -> &'static str {
             ContainerEvent::Removed => "removed",
             ContainerEvent::RemoveFailed(_) => "remove-failed",
             ContainerEvent::Probed(..) => "probed",
+            ContainerEvent::HookEnded(HookKind::PostStart, _) => "post-start-ended",
+            ContainerEvent::HookEnded(HookKind::PreStop, _) => "pre-stop-ended",
+            ContainerEvent::TerminationMessage(_) => "termination-message",
+            ContainerEvent::LastLines(_) => "last-lines",
         },
     }
 }

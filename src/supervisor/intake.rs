@@ -4,12 +4,15 @@
 //! finds a record that has moved on, and changes nothing.
 
 use super::event::{ContainerEvent, Event, Goal};
+use super::hook::{self, HookKind};
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
-use super::record::{Cause, End, Failure, Instance, StartStep, State, StopReason, Termination};
+use super::record::{
+    Cause, End, Failure, Instance, Record, StartStep, State, StopPhase, StopReason, Termination,
+};
 use super::report::{self, Next, Report};
 use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, restart};
-use crate::config::plan::{ContainerId, PodId};
+use crate::config::plan::{ContainerId, PodId, TerminationMessage, TerminationMessagePolicy};
 use crate::limits::GRACE_MIN;
 use crate::time::Instant;
 
@@ -68,6 +71,10 @@ impl Supervisor {
 
     fn handle_container(&mut self, id: ContainerId, instance: Instance, event: ContainerEvent, now: Instant) {
         let Some((container, record)) = self.member_mut(id) else { return };
+        if let ContainerEvent::LastLines(lines) = event {
+            // Told late by nature: whether it is started again already plays no part.
+            return note_last_lines(record, &container.termination_message, instance, lines);
+        }
         if record.instance != instance {
             return;
         }
@@ -102,7 +109,10 @@ impl Supervisor {
                 record.start_failures = 0;
                 record.failed_step = None;
                 record.started_at = Some(now);
-                record.state = State::Running { since: now };
+                record.state = match container.hooks.post_start {
+                    Some(_) => State::PostStart { since: now, hook: hook::Stage::Due },
+                    None => State::Running { since: now },
+                };
                 self.report(Report::Started { container: id });
             }
             (State::Starting { exited: Some(exit), .. }, ContainerEvent::Started) => {
@@ -115,7 +125,10 @@ impl Supervisor {
             (State::Starting { give_up_at, exited: None }, ContainerEvent::Exited(exit)) => {
                 record.state = State::Starting { give_up_at, exited: Some(exit) };
             }
-            (State::Created | State::Running { .. }, ContainerEvent::Exited(exit)) => {
+            (
+                State::Created | State::PostStart { .. } | State::Running { .. },
+                ContainerEvent::Exited(exit),
+            ) => {
                 self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
             (State::Stopping { reason, .. }, ContainerEvent::Exited(exit)) => {
@@ -143,15 +156,33 @@ impl Supervisor {
                     self.report(Report::RemoveFailed { container: id, retry_in });
                 }
             }
+            (
+                State::Created
+                | State::Starting { .. }
+                | State::PostStart { .. }
+                | State::Running { .. }
+                | State::Stopping { .. }
+                | State::Killing { .. },
+                ContainerEvent::TerminationMessage(message),
+            ) => record.message = message,
             (State::Running { .. } | State::Stopping { .. }, ContainerEvent::Probed(kind, outcome, why)) => {
                 self.observe_probe(id, kind, outcome, why, now);
             }
+            (
+                State::PostStart { hook: hook::Stage::UnderWay { .. }, .. },
+                ContainerEvent::HookEnded(kind @ HookKind::PostStart, outcome),
+            )
+            | (
+                State::Stopping { phase: StopPhase::PreStop { hook: hook::Stage::UnderWay { .. } }, .. },
+                ContainerEvent::HookEnded(kind @ HookKind::PreStop, outcome),
+            ) => self.observe_hook(id, kind, outcome, now),
             // Late or doubled: the record has moved on.
             (
                 State::Absent
                 | State::Creating { .. }
                 | State::Created
                 | State::Starting { .. }
+                | State::PostStart { .. }
                 | State::Running { .. }
                 | State::Stopping { .. }
                 | State::Killing { .. }
@@ -168,7 +199,10 @@ impl Supervisor {
     pub(super) fn killed_before_start(&mut self, id: ContainerId, reason: StopReason) -> Cause {
         let timeout = self.plan.machine.runtime_timeout;
         let (step, name) = match reason {
-            StopReason::Pod | StopReason::StartupProbe | StopReason::LivenessProbe => return Cause::NeverRan,
+            StopReason::Pod
+            | StopReason::StartupProbe
+            | StopReason::LivenessProbe
+            | StopReason::PostStartHook => return Cause::NeverRan,
             StopReason::CreateTimeout => (StartStep::Create, "create"),
             StopReason::StartTimeout => (StartStep::Start, "start"),
         };
@@ -183,13 +217,13 @@ impl Supervisor {
     pub(super) fn note_end(&mut self, id: ContainerId, cause: Cause, now: Instant) {
         let end = End { at: now, cause };
         let Some(record) = self.record_mut(id) else { return };
-        let stopped_for = record.state.stop_reason();
         record.state = State::Exited { end, remove_at: now, tries: 0 };
         let started_at = record.started_at.take();
+        let message = core::mem::take(&mut record.message);
+        let instance = record.instance;
         match cause {
             Cause::Exit { .. } => {
-                let message = Box::default();
-                let termination = Termination { started_at, end, stopped_for, message };
+                let termination = Termination { instance, started_at, end, message };
                 record.former_exit = record.last_exit.replace(termination);
             }
             Cause::StartFailed => record.start_failures = record.start_failures.saturating_add(1),
@@ -222,6 +256,50 @@ impl Supervisor {
             Some(pause) => Next::RestartsIn(pause),
             None if stopping().is_some() => Next::WasStopped,
             None => Next::Stays,
+        }
+    }
+
+    /// Notes how the hook that is under way has ended.
+    pub(super) fn observe_hook(
+        &mut self,
+        id: ContainerId,
+        kind: HookKind,
+        outcome: Result<(), Failure>,
+        now: Instant,
+    ) {
+        let Some(record) = self.record_mut(id) else { return };
+        let took = match &mut record.state {
+            State::PostStart { since, hook } => {
+                let (since, took) = (*since, hook.took(now));
+                if outcome.is_ok() {
+                    record.state = State::Running { since };
+                }
+                took
+            }
+            State::Stopping { phase, .. } => {
+                let StopPhase::PreStop { hook } = *phase else { return };
+                *phase = StopPhase::Waiting { since: now };
+                hook.took(now)
+            }
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Killing { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => return,
+        };
+        match outcome {
+            Ok(()) => self.report(Report::HookDone { container: id, kind, took }),
+            Err(why) => {
+                record.failure = why;
+                self.report(Report::HookFailed { container: id, kind });
+                if kind == HookKind::PostStart {
+                    self.begin_stop(id, StopReason::PostStartHook, now);
+                }
+            }
         }
     }
 
@@ -277,6 +355,22 @@ impl Supervisor {
         } else {
             let retry_in = remove_retry(tries);
             record.state = PodState::TearingDown { reason, try_at: Some(now.after(retry_in)), tries };
+        }
+    }
+}
+
+/// The end of the log stands for a message where the policy says so, the instance has failed, and
+/// it has left none.
+fn note_last_lines(record: &mut Record, wanted: &TerminationMessage, instance: Instance, lines: Box<str>) {
+    match wanted.policy {
+        TerminationMessagePolicy::File => return,
+        TerminationMessagePolicy::FallbackToLogsOnError => {}
+    }
+    let exits = [record.last_exit.as_mut(), record.former_exit.as_mut()];
+    if let Some(exit) = exits.into_iter().flatten().find(|exit| exit.instance == instance) {
+        let failed = matches!(exit.end.cause, Cause::Exit { exit, .. } if exit.status.code() != 0);
+        if failed && exit.message.is_empty() {
+            exit.message = lines;
         }
     }
 }

@@ -69,7 +69,7 @@ pub fn phase(view: &PodView) -> Phase {
 pub fn has_initialized(view: &PodView) -> bool {
     view.mains().any(|main| {
         let record = main.record;
-        record.state != State::Absent && (record.state.runs() || record.last_exit.is_some())
+        record.state != State::Absent && (record.state.has_started() || record.last_exit.is_some())
     })
 }
 
@@ -180,8 +180,7 @@ pub fn of_statuses<'a>(
 /// Whether a main container or sidecar is ready: it runs, has started, and its readiness probe,
 /// if any, says so.
 pub fn is_container_ready(member: &Member) -> bool {
-    matches!(member.record.state, State::Running { .. })
-        && member.record.probes.is_ready(&member.container.probes)
+    member.record.state.serves() && member.record.probes.is_ready(&member.container.probes)
 }
 
 /// Whether a pod is ready: all its main containers and sidecars are.

@@ -81,7 +81,13 @@ impl<'p> Policy<'p> {
             Some(StopReason::StartupProbe | StopReason::LivenessProbe) => {
                 return restart_if(self.effective() != RestartPolicy::Never);
             }
-            Some(StopReason::Pod | StopReason::CreateTimeout | StopReason::StartTimeout) | None => {}
+            Some(
+                StopReason::Pod
+                | StopReason::CreateTimeout
+                | StopReason::StartTimeout
+                | StopReason::PostStartHook,
+            )
+            | None => {}
         }
         let code = match exit.status {
             ExitStatus::Code(_) | ExitStatus::Signal(_) => Some(exit.status.code()),

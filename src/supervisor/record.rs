@@ -5,11 +5,14 @@
 //!
 //! ```text
 //!            create            created          start            started
-//!   Absent ──────────▶ Creating ──────▶ Created ─────▶ Starting ─────────▶ Running
-//!      ▲ (or Ended)        │                │             │                  │  stop signal
-//!      │                   │ failed,        │ pod stops,  │ failed           ▼
-//!      │                   │ took too long  │             │               Stopping
-//!      │                   ▼                ▼             │  grace is over   │
+//!   Absent ──────────▶ Creating ──────▶ Created ─────▶ Starting ─────────▶ PostStart ─▶ Running
+//!      ▲ (or Ended)        │                │             │                  │ hook ended │
+//!      │                   │ failed,        │ pod stops,  │ failed           ▼ hook failed▼ stop
+//!      │                   │ took too long  │             │               Stopping: PreStop
+//!      │                   │                │             │                  ▼ hook ended
+//!      │                   │                │             │               Stopping: Waiting
+//!      │                   │                │             │                  ▼ its turn
+//!      │                   ▼                ▼             │ grace is over Stopping: Signalled
 //!      │                Killing ◀───────────┴─────────────┼──────────────────┤
 //!      │                   │ SIGKILL to all its processes │                  │
 //!      │                   ▼                              ▼     exited       │
@@ -19,15 +22,19 @@
 //!      └────── Ended ◀── Removing
 //! ```
 //!
+//! `PostStart` and `Stopping: PreStop` are there only for a container that has such a hook
+//! (`hook.rs`); without one the state behind it is the next. What runs in `PostStart` has not started
+//! yet for anybody who waits for it. What is `Stopping` has been told or will be, and nothing takes
+//! that back; until it is signalled it works on, and its readiness probe still asks.
+//!
 //! `Exited` means that the first process is gone. Only `Ended` means that nothing is left: its
 //! cgroup was seen empty and is removed, the runtime has forgotten it. Whatever waits for a
 //! container's end (a restart, the next sidecar's turn, the pod's end) waits for `Ended`, so two
 //! instances of a container never overlap.
 
-use core::time::Duration;
-
 use heapless::String;
 
+use super::hook::Stage;
 use super::probe::Workers;
 use super::restart;
 use crate::config::plan::Role;
@@ -59,19 +66,27 @@ pub enum State {
         /// failed start is known when `start` has returned.
         exited: Option<Exit>,
     },
+    /// Its own command runs, and its post-start hook has not ended.
+    PostStart {
+        /// When `start` had returned.
+        since: Instant,
+        /// How far the hook has come.
+        hook: Stage,
+    },
     /// Started, and nothing is asked of it.
     Running {
         /// When `start` had returned.
         since: Instant,
     },
-    /// It was sent the stop signal.
+    /// It is to end.
     Stopping {
         /// Who wants it stopped.
         reason: StopReason,
-        /// When the signal was sent.
-        since: Instant,
-        /// How long it may take unless the pod's own deadline is earlier.
-        grace: Duration,
+        /// When its time is over, unless the pod's own deadline is earlier or the least time after
+        /// the stop signal is not. What it waits for its turn is added.
+        grace_end: Instant,
+        /// How far that has come.
+        phase: StopPhase,
     },
     /// Everything in its cgroup was sent SIGKILL.
     Killing {
@@ -115,6 +130,7 @@ impl State {
             State::Creating { .. }
             | State::Created
             | State::Starting { .. }
+            | State::PostStart { .. }
             | State::Running { .. }
             | State::Stopping { .. }
             | State::Killing { .. } => true,
@@ -125,7 +141,7 @@ impl State {
     /// Whether its own command runs, or did when it was killed.
     pub fn runs(self) -> bool {
         match self {
-            State::Running { .. } | State::Stopping { .. } => true,
+            State::PostStart { .. } | State::Running { .. } | State::Stopping { .. } => true,
             State::Killing { ran, .. } => ran,
             State::Absent
             | State::Creating { .. }
@@ -137,24 +153,29 @@ impl State {
         }
     }
 
+    /// Whether its own command runs, and its post-start hook, if it has one, has ended well. Kubernetes
+    /// does not call a container running before.
+    pub fn has_started(self) -> bool {
+        let hook_failed = matches!(
+            self,
+            State::Stopping { reason: StopReason::PostStartHook, .. }
+                | State::Killing { reason: StopReason::PostStartHook, .. }
+        );
+        self.runs() && !matches!(self, State::PostStart { .. }) && !hook_failed
+    }
+
+    /// Whether it has started and has not been told to end.
+    pub fn serves(self) -> bool {
+        let is_signalled = matches!(
+            self,
+            State::Stopping { phase: StopPhase::Signalled { .. }, .. } | State::Killing { .. }
+        );
+        self.has_started() && !is_signalled
+    }
+
     /// Whether nothing of it is on the machine.
     pub fn is_gone(self) -> bool {
         matches!(self, State::Absent | State::Ended { .. })
-    }
-
-    /// What it is being stopped for, if it is.
-    pub fn stop_reason(self) -> Option<StopReason> {
-        match self {
-            State::Stopping { reason, .. } | State::Killing { reason, .. } => Some(reason),
-            State::Absent
-            | State::Creating { .. }
-            | State::Created
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Exited { .. }
-            | State::Removing { .. }
-            | State::Ended { .. } => None,
-        }
     }
 
     /// How it ended, if its first process is gone.
@@ -165,11 +186,32 @@ impl State {
             | State::Creating { .. }
             | State::Created
             | State::Starting { .. }
+            | State::PostStart { .. }
             | State::Running { .. }
             | State::Stopping { .. }
             | State::Killing { .. } => None,
         }
     }
+}
+
+/// How far the stop of a container has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopPhase {
+    /// Its pre-stop hook comes first.
+    PreStop {
+        /// How far that has come.
+        hook: Stage,
+    },
+    /// It waits for its turn, if its pod is stopped. Else it has come.
+    Waiting {
+        /// Since when.
+        since: Instant,
+    },
+    /// It was sent the stop signal.
+    Signalled {
+        /// When.
+        at: Instant,
+    },
 }
 
 /// How one instance of a container ended.
@@ -280,6 +322,8 @@ pub enum StopReason {
     CreateTimeout,
     /// The runtime's `start` took too long.
     StartTimeout,
+    /// Its post-start hook failed (Kubernetes: PostStartHookError).
+    PostStartHook,
 }
 
 impl StopReason {
@@ -312,13 +356,13 @@ pub fn failure(text: &str) -> Failure {
 /// How an instance that ran has ended, with what its status tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Termination {
+    /// Which instance.
+    pub instance: Instance,
     /// When its own command began; `None` if it was gone before that was seen, or if that was
     /// before this supervisor.
     pub started_at: Option<Instant>,
     /// When and how it ended.
     pub end: End,
-    /// What it was being stopped for, if it was.
-    pub stopped_for: Option<StopReason>,
     /// Its termination message; empty if it left none.
     pub message: Box<str>,
 }
@@ -343,6 +387,8 @@ pub struct Record {
     pub restarts: u32,
     /// When the newest instance's own command began, while it runs.
     pub started_at: Option<Instant>,
+    /// The termination message of the newest instance, until it has ended.
+    pub message: Box<str>,
     /// How the newest instance that ran has ended. A start that failed does not touch it.
     pub last_exit: Option<Termination>,
     /// How the instance before that one has ended.
@@ -353,7 +399,7 @@ pub struct Record {
     pub backoff: restart::Entry,
     /// Starts that failed in a row.
     pub start_failures: u32,
-    /// Why the last start, probe or removal failed, in words.
+    /// Why the last start, probe, hook or removal failed, in words.
     pub failure: Failure,
     /// Its probes, for the newest instance.
     pub probes: Workers,

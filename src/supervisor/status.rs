@@ -7,8 +7,8 @@
 
 use super::phase::{self, Phase};
 use super::pod::{Member, PodState, PodStopReason, PodView};
-use super::record::{Cause, End, ExitStatus, StartStep, State, StopReason, Termination};
 use super::policy::Policy;
+use super::record::{Cause, End, ExitStatus, StartStep, State, StopReason, Termination};
 use super::restart::start_at;
 use crate::config::plan::Role;
 use crate::time::Instant;
@@ -169,7 +169,7 @@ pub fn container_status<'a>(view: &PodView<'a>, member: &Member<'a>) -> Containe
             &record.last_exit
         }
     };
-    let started = record.state.runs() && record.probes.is_started(&member.container.probes);
+    let started = record.state.has_started() && record.probes.is_started(&member.container.probes);
     ContainerStatus {
         state,
         last_state: last.as_ref().map(terminated),
@@ -184,27 +184,18 @@ pub fn container_status<'a>(view: &PodView<'a>, member: &Member<'a>) -> Containe
 
 fn state<'a>(view: &PodView<'a>, member: &Member<'a>) -> ContainerState<'a> {
     let record = member.record;
-    match record.state {
-        State::Running { since } => ContainerState::Running { started_at: since },
-        // `started_at` is there: its command runs.
-        State::Stopping { since, .. } => running(member, since),
-        State::Killing { ran: true, again_at, .. } => running(member, again_at),
-        State::Absent
-        | State::Creating { .. }
-        | State::Created
-        | State::Starting { .. }
-        | State::Killing { ran: false, .. } => unstarted(view, member),
-        State::Exited { end, .. } | State::Removing { end, .. } | State::Ended { end } => {
-            ended(view, member, end)
-        }
+    if record.state.has_started() {
+        // Noted when it was started.
+        return ContainerState::Running { started_at: record.started_at.unwrap_or_default() };
+    }
+    match record.state.end() {
+        Some(end) => ended(view, member, end),
+        None => unstarted(view, member),
     }
 }
 
-fn running<'a>(member: &Member<'a>, or: Instant) -> ContainerState<'a> {
-    ContainerState::Running { started_at: member.record.started_at.unwrap_or(or) }
-}
-
-/// Of an instance whose command has not run yet, or of none.
+/// Of an instance that has not started, or of none. As long as its post-start hook has not ended,
+/// Kubernetes does not call it running.
 fn unstarted<'a>(view: &PodView<'a>, member: &Member<'a>) -> ContainerState<'a> {
     let is_over = match view.record.state {
         PodState::TearingDown { .. } | PodState::Ended { .. } => true,
@@ -223,6 +214,14 @@ fn unstarted<'a>(view: &PodView<'a>, member: &Member<'a>) -> ContainerState<'a> 
         });
     }
     let record = member.record;
+    if let State::Stopping { reason: StopReason::PostStartHook, .. }
+    | State::Killing { reason: StopReason::PostStartHook, .. } = record.state
+    {
+        return ContainerState::Waiting {
+            reason: WaitingReason::PostStartHookError,
+            message: &record.failure,
+        };
+    }
     let reason = match (record.failed_step, &record.last_exit) {
         (Some(step), _) => {
             return ContainerState::Waiting { reason: start_failure(step), message: &record.failure };
@@ -306,7 +305,11 @@ fn start_failure(step: StartStep) -> WaitingReason {
 
 /// Why a container waits that has run and ended.
 fn after_exit(exit: &Termination) -> WaitingReason {
-    match exit.stopped_for {
+    let stopped = match exit.end.cause {
+        Cause::Exit { stopped, .. } => stopped,
+        Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => None,
+    };
+    match stopped {
         None
         | Some(
             StopReason::Pod
@@ -315,6 +318,7 @@ fn after_exit(exit: &Termination) -> WaitingReason {
             | StopReason::CreateTimeout
             | StopReason::StartTimeout,
         ) => WaitingReason::CrashLoopBackOff,
+        Some(StopReason::PostStartHook) => WaitingReason::PostStartHookError,
     }
 }
 

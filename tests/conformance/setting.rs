@@ -135,7 +135,7 @@ fn ended(code: u8, known: &Value) -> Record {
     let oom_killed = known.get("reason").and_then(Value::as_str) == Some("OOMKilled");
     let exit = outrigger::supervisor::record::Exit { status: ExitStatus::Code(code), oom_killed };
     let end = End { at: NOW, cause: Cause::Exit { exit, stopped: None } };
-    let exit = Termination { started_at: None, end, stopped_for: None, message: Box::default() };
+    let exit = Termination { instance: Instance(1), started_at: None, end, message: Box::default() };
     Record { state: State::Ended { end }, last_exit: Some(exit), ..Record::default() }
 }
 

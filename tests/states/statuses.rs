@@ -42,6 +42,30 @@ rootfs = "/srv/app"
 command = ["/bin/app"]
 "#;
 
+/// One whose last lines can be its message.
+const FALLBACK: &str = r#"
+name = "demo"
+restart-policy = "POLICY"
+
+[[containers]]
+name = "app"
+rootfs = "/srv/app"
+command = ["/bin/app"]
+termination-message-policy = "fallback-to-logs-on-error"
+"#;
+
+/// One with a post-start hook.
+const HOOKED: &str = r#"
+name = "demo"
+restart-policy = "POLICY"
+
+[[containers]]
+name = "app"
+rootfs = "/srv/app"
+command = ["/bin/app"]
+post-start = { exec = { command = ["/bin/begin"] } }
+"#;
+
 fn terminated(end: &Terminated<'_>) -> String {
     let mut text = format!("{} {}", end.reason.name(), end.exit_code);
     if let Some(signal) = end.signal {
@@ -58,7 +82,7 @@ fn terminated(end: &Terminated<'_>) -> String {
 
 /// One line for the pod with its conditions, one for each container.
 fn describe(drive: &Drive) -> Vec<String> {
-    let view = drive.view();
+    let view = drive.view("demo");
     let status = pod_status(&view);
     let mut pod = format!("pod: {}", status.phase.name());
     if let Some(reason) = status.reason {
@@ -217,6 +241,56 @@ const ROWS: &[Row] = &[
         "pod: Failed, Initialized",
         "app: terminated StartError 128: exec format error",
     ]),
+    ("a container runs when its post-start hook has ended", HOOKED, "always",
+     "set-up; app created; app started; wait 5", &[
+        "pod: Pending, PodReadyToStartContainers, Initialized",
+        "app: waiting ContainerCreating",
+    ]),
+    ("and counts from its start", HOOKED, "always",
+     "set-up; app created; app started; wait 5; app post-start succeeds", &[
+        "pod: Running, PodReadyToStartContainers, Initialized, ContainersReady, Ready",
+        "app: running for 5 ms; started; ready",
+    ]),
+    ("a post-start hook that fails", HOOKED, "always",
+     "set-up; app created; app started; app post-start fails", &[
+        "pod: Pending, PodReadyToStartContainers, Initialized",
+        "app: waiting PostStartHookError: exited with 1",
+    ]),
+    ("and what follows", HOOKED, "always",
+     "set-up; app created; app started; app post-start fails; wait 5; app exited 0; app removed; app created", &[
+        "pod: Running, PodReadyToStartContainers, Initialized",
+        "app: waiting PostStartHookError; last Completed 0 after 5 ms; restarts 1",
+    ]),
+    ("a termination message is told with the end", ONE, "never",
+     "set-up; app created; app started; app message no disk; wait 5; app exited 1; app last-lines other", &[
+        "pod: Running, PodReadyToStartContainers, Initialized",
+        "app: terminated Error 1 after 5 ms: no disk",
+    ]),
+    ("the end of the log is not its message, whatever it was", ONE, "never",
+     "set-up; app created; app started; app exited 1; app last-lines no disk", &[
+        "pod: Running, PodReadyToStartContainers, Initialized",
+        "app: terminated Error 1 after 0 ms",
+    ]),
+    ("unless the policy says so", FALLBACK, "never",
+     "set-up; app created; app started; app exited 1; app last-lines no disk", &[
+        "pod: Running, PodReadyToStartContainers, Initialized",
+        "app: terminated Error 1 after 0 ms: no disk",
+    ]),
+    ("and only after a failure", FALLBACK, "never",
+     "set-up; app created; app started; app exited 0; app last-lines all well", &[
+        "pod: Running, PodReadyToStartContainers, Initialized",
+        "app: terminated Completed 0 after 0 ms",
+    ]),
+    ("what the container itself has left goes before it", FALLBACK, "never",
+     "set-up; app created; app started; app message no disk; app exited 1; app last-lines other", &[
+        "pod: Running, PodReadyToStartContainers, Initialized",
+        "app: terminated Error 1 after 0 ms: no disk",
+    ]),
+    ("a message is that of one instance", ONE, "always",
+     "set-up; app created; app started; app message no disk; app exited 1; app removed; app created; app started", &[
+        "pod: Running, PodReadyToStartContainers, Initialized, ContainersReady, Ready",
+        "app: running for 0 ms; last Error 1 after 0 ms: no disk; restarts 1; started; ready",
+    ]),
     ("main containers wait for init containers", THREE, "always", "set-up; init created; init started; wait 5", &[
         "pod: Pending, PodReadyToStartContainers",
         "init: running for 5 ms; started",
@@ -293,9 +367,24 @@ const ROWS: &[Row] = &[
 ];
 
 #[test]
+fn the_end_of_a_log_comes_when_the_next_instance_runs() {
+    let mut drive = Drive::new(&[&FALLBACK.replace("POLICY", "always")]);
+    drive.feed("set-up; app created; app started; app exited 1");
+    let late = drive.event("app last-lines no disk");
+    drive.feed("app removed; app created; app started");
+    drive.supervisor.handle(late.clone(), drive.now);
+    let last = "app: running for 0 ms; last Error 1 after 0 ms: no disk; restarts 1; started; ready";
+    assert_eq!(describe(&drive).last().map(String::as_str), Some(last));
+    drive.feed("app exited 2; app removed; wait 10000; app created; app started");
+    drive.supervisor.handle(late, drive.now);
+    let last = "app: running for 0 ms; last Error 2 after 0 ms; restarts 2; started; ready";
+    assert_eq!(describe(&drive).last().map(String::as_str), Some(last), "it was about an instance before");
+}
+
+#[test]
 fn statuses_are_those_of_kubernetes() {
     for &(title, pod, policy, script, expected) in ROWS {
-        let mut drive = Drive::new(&pod.replace("POLICY", policy));
+        let mut drive = Drive::new(&[&pod.replace("POLICY", policy)]);
         drive.feed(script);
         assert_eq!(describe(&drive), expected, "{title}");
     }
