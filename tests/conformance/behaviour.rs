@@ -90,13 +90,21 @@ pub(crate) fn behaviour(container: &Value) -> Result<Behaviour, String> {
     if container.get("ignoresSigterm") == Some(&Value::Bool(true)) {
         behaviour.on_sigterm = None;
     }
-    let falls_back = container.get("terminationMessagePolicy") == Some(&"FallbackToLogsOnError".into());
-    for run in &mut behaviour.runs {
-        if falls_back && run.message.is_empty() && run.exit != 0 {
-            run.message.clone_from(&run.output);
+    // What a description in words leaves out is what the container's probes need.
+    if container.get("behaviour").is_some() && behaviour.runs.iter().all(|run| run.files.is_empty()) {
+        for file in asked_files(container) {
+            behaviour.runs.iter_mut().for_each(|run| run.files.push((Duration::ZERO, file.clone(), true)));
         }
     }
     Ok(behaviour)
+}
+
+/// The files for which the probes of a container look.
+fn asked_files(container: &Value) -> Vec<String> {
+    let probes = ["startupProbe", "livenessProbe", "readinessProbe"].map(|key| &container[key]["exec"]);
+    let words = probes.into_iter().filter_map(Value::as_array);
+    let words = words.filter_map(|words| words.iter().map(Value::as_str).collect::<Option<Vec<&str>>>());
+    words.filter_map(|words| shell::program(&words).ok()?.asks).collect()
 }
 
 /// A process that runs for ever and that only SIGKILL ends: what PID 1 is without a handler.

@@ -9,7 +9,7 @@ use outrigger::simulator::World;
 use outrigger::simulator::script::{ContainerScript, Script};
 use outrigger::simulator::timeline::{Entry, Subject, What as Happened};
 use outrigger::supervisor::condition;
-use outrigger::supervisor::event::{Event, Goal};
+use outrigger::supervisor::event::{ContainerEvent, Event, Goal};
 use outrigger::supervisor::hook::HookKind;
 use outrigger::supervisor::pod::PodView;
 use outrigger::supervisor::probe::ProbeKind;
@@ -55,7 +55,7 @@ pub(crate) fn history(case: &Case) -> Result<History, String> {
     Ok(play.history)
 }
 
-struct Play {
+pub(crate) struct Play {
     world: World,
     plan: Rc<Plan>,
     /// As the case calls them.
@@ -66,12 +66,16 @@ struct Play {
     /// When somebody changed its configuration.
     changed_at: Vec<Option<Duration>>,
     history: History,
+    /// What [`Play::records`] gave last.
+    pub last_records: Option<Vec<String>>,
+    /// What containers that have ended had printed: the log writer tells it a little later.
+    outputs: Vec<(ContainerId, String)>,
     /// How much of the world's timeline is in the history.
     seen: usize,
 }
 
 impl Play {
-    fn new(case: &Case) -> Result<Play, String> {
+    pub(crate) fn new(case: &Case) -> Result<Play, String> {
         let pod = case.part("pod");
         let plan = pod::plan(pod, &shape(case)?)?;
         let containers = pod::containers_of(pod);
@@ -99,6 +103,8 @@ impl Play {
             runs: vec![0; count],
             changed_at: vec![None; count],
             history,
+            last_records: None,
+            outputs: Vec::new(),
             seen: 0,
         };
         play.step()?;
@@ -121,6 +127,11 @@ impl Play {
             Err(broken) => return Err(wrong(self, broken.to_string())),
         };
         self.note();
+        for (id, output) in std::mem::take(&mut self.outputs) {
+            let instance = self.world.supervisor().record(id).map(|record| record.instance);
+            let event = ContainerEvent::LastLines(output.into());
+            self.inject(Event::Container(id, instance.unwrap_or_default(), event))?;
+        }
         Ok(more)
     }
 
@@ -151,6 +162,32 @@ impl Play {
         }
         self.note();
         Ok(())
+    }
+
+    /// A container's process ends now.
+    pub(crate) fn end_container(&mut self, name: &str, code: u8) -> Result<(), String> {
+        let id = self.id(name)?;
+        self.kill(id, ExitStatus::Code(code))
+    }
+
+    /// Goes on for as long as a start takes.
+    pub(crate) fn settle(&mut self) -> Result<(), String> {
+        let at = self.now() + Duration::from_secs(1);
+        self.run_until(at)
+    }
+
+    /// Each container that was ever started: `name attempt N running`.
+    pub(crate) fn records(&self) -> Vec<String> {
+        let Some((_, status)) = self.history.statuses.last() else { return Vec::new() };
+        let record = |it: &ContainerStatus| {
+            let state = match it.state {
+                State::Running => "running",
+                State::Terminated(_) => "exited",
+                State::Waiting(_) => it.last.as_ref().map(|_| "exited")?,
+            };
+            Some(format!("{} attempt {} {state}", it.name, it.restarts))
+        };
+        status.containers.iter().filter_map(record).collect()
     }
 
     /// Until the pod has ended, or has been looked at for long enough.
@@ -234,8 +271,8 @@ impl Play {
         Ok(())
     }
 
-    fn change(&mut self, _id: usize) -> Result<(), String> {
-        Err(not_understood("change image"))
+    fn change(&mut self, id: usize) -> Result<(), String> {
+        self.inject(Event::ContainerChanged(container_id(id)))
     }
 }
 
@@ -270,7 +307,13 @@ impl Play {
             }
             Happened::Started => note(What::Started),
             Happened::Exiting => note(What::Exiting),
-            Happened::Exited(Exit { status, .. }) => note(What::Exited(status.code())),
+            Happened::Exited(Exit { status, .. }) => {
+                note(What::Exited(status.code()));
+                let output = &self.behaviours[id.index()].run(self.runs[id.index()].saturating_sub(1)).output;
+                if !output.is_empty() {
+                    self.outputs.push((id, output.clone()));
+                }
+            }
             Happened::SendsStop => {
                 note(What::Sigterm);
                 self.answer(id, true);
@@ -403,6 +446,7 @@ fn container_script(container: &Value, behaviour: &Behaviour) -> Result<Containe
         ignores_sigterm: behaviour.on_sigterm.is_none(),
         ..ContainerScript::default()
     };
+    script.message.clone_from(&behaviour.run(0).message);
     if let Some(handler) = &behaviour.on_sigterm {
         script.stops_after = handler.takes;
         script.stops_with = ExitStatus::Code(handler.exit);

@@ -122,8 +122,16 @@ fn container(text: &mut String, container: &Value, shape: &Shape) -> Result<(), 
     }
     for (key, ours) in [("postStart", "post-start"), ("preStop", "pre-stop")] {
         if let Some(it) = container.get(key) {
-            writeln!(text, "{ours} = {}", hook(it)?).unwrap();
+            writeln!(text, "{ours} = {}", hook(it, shape)?).unwrap();
         }
+    }
+    match container.get("terminationMessagePolicy").and_then(Value::as_str) {
+        None => {}
+        Some("File") => text.push_str("termination-message-policy = \"file\"\n"),
+        Some("FallbackToLogsOnError") => {
+            text.push_str("termination-message-policy = \"fallback-to-logs-on-error\"\n");
+        }
+        Some(other) => return Err(format!("not understood: terminationMessagePolicy {other}")),
     }
     if let Some(signal) = container.get("stopSignal") {
         writeln!(text, "stop-signal = {signal}").unwrap();
@@ -142,9 +150,14 @@ fn container(text: &mut String, container: &Value, shape: &Shape) -> Result<(), 
 
 fn probe(text: &mut String, ours: &str, probe: &Value, shape: &Shape) -> Result<(), String> {
     // What is asked is the evaluator's to play; how and how often is ours.
-    let words = probe.get("exec").filter(|it| it.is_array() && shape.keeps_commands);
-    let words = words.map_or("[\"probe\"]".to_owned(), Value::to_string);
-    write!(text, "{ours} = {{ exec = {{ command = {words} }}").unwrap();
+    let kept = Some(probe).filter(|_| shape.keeps_commands);
+    let asked = match kept.map(|it| (it.get("exec"), it.get("tcpSocket"), it.get("noHandler"))) {
+        Some((Some(words), _, _)) => format!("exec = {{ command = {words} }}"),
+        Some((None, Some(socket), _)) => format!("tcp-socket = {{ port = {} }}", socket["port"]),
+        Some((None, None, Some(_))) => "period = \"1s\"".to_owned(),
+        Some((None, None, None)) | None => "exec = { command = [\"probe\"] }".to_owned(),
+    };
+    write!(text, "{ours} = {{ {asked}").unwrap();
     for (key, ours) in
         [
             ("initialDelaySeconds", "initial-delay"),
@@ -184,9 +197,12 @@ fn rule(rule: &Value) -> Result<String, String> {
 }
 
 /// What a hook does is the evaluator's to play; a sleep is the supervisor's own.
-fn hook(hook: &Value) -> Result<String, String> {
+fn hook(hook: &Value, shape: &Shape) -> Result<String, String> {
     if let Some(sleep) = hook.get("sleep") {
-        return Ok(format!("{{ sleep = {:?} }}", duration(sleep)?));
+        let sleep = json_seconds(sleep).ok_or(format!("not understood: the hook {hook}"))?;
+        // The API has refused a longer one by the grace period of the pod's own.
+        let sleep = shape.grace.map_or(sleep, |grace| sleep.min(grace));
+        return Ok(format!("{{ sleep = {:?} }}", write_duration(sleep)));
     }
     let words = hook.as_str().unwrap_or_default();
     if words.starts_with("http action") || hook.get("httpGet").is_some() {

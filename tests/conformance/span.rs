@@ -15,7 +15,7 @@ const COUNTED_AT: Duration = Duration::from_secs(290);
 
 /// A point in time that has a name.
 #[derive(Clone, Debug, PartialEq)]
-enum Point {
+pub(crate) enum Point {
     Delete,
     SecondDelete,
     /// When the expectation before was met.
@@ -377,10 +377,12 @@ impl Claim {
 
 /// From each end of a container to its next start.
 fn pauses(history: &History, name: &str) -> Vec<(Duration, Duration)> {
-    let ends = history.marks.iter().filter(|it| it.who == name && matches!(it.what, What::Exited(_)));
-    ends.filter_map(|end| {
-        let next = history.times(name, What::Starting).find(|at| *at >= end.at)?;
-        Some((end.at, next))
-    })
-    .collect()
+    let own: Vec<_> = history.marks.iter().filter(|it| it.who == name).collect();
+    let mut pauses = Vec::new();
+    for (position, end) in own.iter().enumerate().filter(|(_, it)| matches!(it.what, What::Exited(_))) {
+        if let Some(next) = own[position..].iter().find(|it| it.what == What::Starting) {
+            pauses.push((end.at, next.at));
+        }
+    }
+    pauses
 }

@@ -36,6 +36,7 @@ fn evaluator(kind: &str) -> Option<Evaluator> {
         "probe-unit" => unit::probe_unit,
         "grace" => formula::grace,
         "restart-rule" => formula::restart_rule,
+        "sync-sequence" => pass::sequence,
         "termination-order" => formula::termination_order,
         "resource" => formula::resource,
         "restart-decision" => pass::restart_decision,

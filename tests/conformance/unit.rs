@@ -23,13 +23,35 @@ pub(crate) fn probe_unit(case: &Case, expected: &[String]) -> Result<(), String>
     if says("worker: ") {
         return worker_step(input, expected);
     }
-    if says("started=") || says("ready=") {
+    let is_status = |text: &String| super::text::key_value(text).is_some_and(|(key, value)| {
+        (key == "started" || key == "ready") && flag(value).is_some()
+    });
+    if expected.iter().any(|text| text == "refused when it is read") {
+        return refused(input, expected);
+    }
+    if expected.iter().all(is_status) {
         return started_and_ready(input, expected);
     }
     if input.get("env").is_some() {
         return worker::expansion(case, expected);
     }
     worker::sequence(case, expected)
+}
+
+/// What the configuration cannot say.
+fn refused(input: &Value, expected: &[String]) -> Result<(), String> {
+    let words = input.get("case").and_then(Value::as_str).unwrap_or_default();
+    let pod = if words == "no handler" {
+        json!({"containers": [{"name": "asked", "readinessProbe": {"noHandler": true}}]})
+    } else if words.starts_with("regular init") {
+        json!({"initContainers": [{"name": "asked", "startupProbe": {}}], "containers": [{"name": "main"}]})
+    } else if let Some(port) = input.get("port") {
+        json!({"containers": [{"name": "asked", "readinessProbe": {"tcpSocket": {"port": port}}}]})
+    } else {
+        return Err(not_understood(&input.to_string()));
+    };
+    let refusal = super::pod::plan(&pod, &Shape { keeps_commands: true, ..Shape::default() });
+    expected.iter().try_for_each(|text| compare(text, &true, &refusal.is_err()))
 }
 
 /// A container that has ended is probed again exactly if it is started again.
