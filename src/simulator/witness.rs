@@ -8,7 +8,9 @@ use std::rc::Rc;
 use super::body::{Body, Call, CallKind, Process};
 use super::invariants::{Broken, Invariant, require};
 use super::{at, at_mut, path};
-use crate::config::plan::{Container, ContainerId, Operator, Plan, Pod, PodId, RestartPolicy, Role};
+use crate::config::plan::{
+    Container, ContainerId, Operator, Plan, Pod, PodId, RestartAction, RestartPolicy, RestartRule, Role,
+};
 use crate::limits::GRACE_MIN;
 use crate::supervisor::action::{Action, ContainerAction};
 use crate::supervisor::event::{ContainerEvent, Event};
@@ -34,6 +36,8 @@ struct Facts {
     sigterm_at: Option<Instant>,
     /// Of this instance: a probe had it stopped.
     stopped_by_probe: bool,
+    /// All containers of the pod are restarted, and so is this one, whatever its policy.
+    restarts_anyway: bool,
     left_behind: bool,
 }
 
@@ -44,6 +48,8 @@ struct PodFacts {
     stops: Option<(Instant, Instant)>,
     torn_down: bool,
     left_behind: bool,
+    /// All its containers are stopped to be started again, and none has been yet.
+    restarts_all: bool,
 }
 
 /// See the top of this file.
@@ -137,7 +143,7 @@ impl Witness {
                                 "its number is an old one".to_owned()
                             })
                         })
-                        .and_then(|()| self.check_create(id, now))
+                        .and_then(|()| self.check_create(id, bodies, now))
                 } else {
                     require(Invariant::FittingActions, body.exists, || "nothing of it exists".to_owned())
                         .and_then(|()| {
@@ -199,6 +205,15 @@ impl Witness {
             for it in inits.chain(mains) {
                 *at_mut(&mut self.facts, it)? = Facts::default();
             }
+        }
+        if let Report::AllContainersRestarting { pod, by } = *report {
+            let facts = at(&self.facts, by.index())?;
+            let rule = facts.exit.and_then(|(exit, _)| self.rule(by, exit, facts));
+            let asks = rule.is_some_and(|rule| rule.action == RestartAction::RestartAllContainers);
+            require(Invariant::RestartPolicy, asks, || {
+                format!("{} asks for nothing", self.name(by.index()))
+            })?;
+            at_mut(&mut self.pods, pod.index())?.restarts_all = true;
         }
         if let Report::PodEscalated { .. } = *report {
             self.stop_requests += 1;
@@ -265,7 +280,27 @@ impl Witness {
         Ok(())
     }
 
-    fn check_create(&mut self, id: ContainerId, now: Instant) -> Result<(), Broken> {
+    /// The first container that is created after all of its pod were to be restarted: whether
+    /// nothing is left of the others. From then on it is as at the first start.
+    fn check_beginning(&mut self, id: PodId, bodies: &[Body]) -> Result<(), Broken> {
+        if !at(&self.pods, id.index())?.restarts_all {
+            return Ok(());
+        }
+        let (inits, mains) = self.containers(id)?;
+        for it in inits.chain(mains) {
+            require(Invariant::InitOrder, !at(bodies, it)?.exists, || {
+                format!("all are restarted, and there still is {}", self.name(it))
+            })?;
+            let facts = at_mut(&mut self.facts, it)?;
+            facts.passed = false;
+            facts.restarts_anyway = true;
+        }
+        at_mut(&mut self.pods, id.index())?.restarts_all = false;
+        Ok(())
+    }
+
+    fn check_create(&mut self, id: ContainerId, bodies: &[Body], now: Instant) -> Result<(), Broken> {
+        self.check_beginning(at(&self.plan.containers, id.index())?.pod, bodies)?;
         let container = at(&self.plan.containers, id.index())?;
         let pod = at(&self.pods, container.pod.index())?;
         let is_up = pod.is_up && !pod.torn_down;
@@ -281,8 +316,8 @@ impl Witness {
             })?;
         }
         let facts = at(&self.facts, id.index())?;
-        if facts.exit_is_newest {
-            self.check_restart(container, facts, now)?;
+        if facts.exit_is_newest && !facts.restarts_anyway {
+            self.check_restart(id, container, facts, now)?;
         }
         let backoff = self.pod(container.pod)?.restart_backoff;
         let facts = at_mut(&mut self.facts, id.index())?;
@@ -302,19 +337,31 @@ impl Witness {
         facts.exit_is_newest = false;
         facts.start_failed = false;
         facts.stopped_by_probe = false;
+        facts.restarts_anyway = false;
         facts.sigterm_at = None;
         Ok(())
     }
 
-    fn check_restart(&self, container: &Container, facts: &Facts, now: Instant) -> Result<(), Broken> {
-        let Some((exit, exited_at)) = facts.exit else { return Ok(()) };
-        require(Invariant::OneInstance, now >= exited_at, || "it has not ended yet".to_owned())?;
-        let well = exit.status == ExitStatus::Code(0);
-        let rule = container.restart_policy_rules.iter().find(|rule| {
+    /// The rule of a container that its exit matches, if it has ended by itself.
+    fn rule(&self, id: ContainerId, exit: Exit, facts: &Facts) -> Option<&RestartRule> {
+        self.plan.containers.get(id.index())?.restart_policy_rules.iter().find(|rule| {
             rule.values.contains(&exit.status.code()) == (rule.operator == Operator::In)
                 && exit.status != ExitStatus::Unknown
                 && !facts.stopped_by_probe
-        });
+        })
+    }
+
+    fn check_restart(
+        &self,
+        id: ContainerId,
+        container: &Container,
+        facts: &Facts,
+        now: Instant,
+    ) -> Result<(), Broken> {
+        let Some((exit, exited_at)) = facts.exit else { return Ok(()) };
+        require(Invariant::OneInstance, now >= exited_at, || "it has not ended yet".to_owned())?;
+        let well = exit.status == ExitStatus::Code(0);
+        let rule = self.rule(id, exit, facts);
         let of_pod = self.pod(container.pod)?.restart_policy;
         let (may, why_not) = match (container.role, container.restart_policy.unwrap_or(of_pod)) {
             (Role::Main, _) if rule.is_some() => return Ok(()),
@@ -378,7 +425,9 @@ impl Witness {
         })?;
         let own = self.pod(container.pod)?.termination_grace_period;
         let own_is_over = facts.stopped_by_probe && now >= sigterm_at.after(own.max(GRACE_MIN));
-        let is_over = match at(&self.pods, container.pod.index())?.stops {
+        let pod = at(&self.pods, container.pod.index())?;
+        let is_over = match pod.stops {
+            _ if pod.restarts_all => true,
             None => own_is_over,
             Some((_, deadline)) => own_is_over || now >= deadline,
         };

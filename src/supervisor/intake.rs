@@ -3,12 +3,14 @@
 //! Every event meets every state. What does not fit (late, doubled, about a former instance)
 //! finds a record that has moved on, and changes nothing.
 
+use core::time::Duration;
+
 use super::event::{ContainerEvent, Event, Goal};
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
 use super::record::{Cause, End, Failure, Instance, State, StopReason};
 use super::report::{self, Next, Report};
-use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, restart};
+use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, renewal, restart};
 use crate::config::plan::{ContainerId, PodId};
 use crate::limits::GRACE_MIN;
 use crate::time::Instant;
@@ -155,7 +157,10 @@ impl Supervisor {
     pub(super) fn killed_before_start(&mut self, id: ContainerId, reason: StopReason) -> Cause {
         let timeout = self.plan.machine.runtime_timeout;
         let step = match reason {
-            StopReason::Pod | StopReason::StartupProbe | StopReason::LivenessProbe => return Cause::NeverRan,
+            StopReason::Pod
+            | StopReason::StartupProbe
+            | StopReason::LivenessProbe
+            | StopReason::RestartAllContainers => return Cause::NeverRan,
             StopReason::CreateTimeout => "create",
             StopReason::StartTimeout => "start",
         };
@@ -185,23 +190,24 @@ impl Supervisor {
 
     /// What happens to a container that has just ended.
     fn next_of(&self, id: ContainerId, now: Instant) -> Next {
-        let next = || {
-            let container = self.plan.containers.get(id.index())?;
-            let record = self.record(id)?;
-            let view = self.view(container.pod)?;
-            if !phase::will_restart(&view, &Member { id, container, record }) {
-                return None;
-            }
-            Some(restart::start_at(record, &view.pod.restart_backoff)?.since(now))
+        let Some((container, record)) = self.plan.containers.get(id.index()).zip(self.record(id)) else {
+            return Next::Stays;
         };
-        let stopping = || {
-            let view = self.view(self.plan.containers.get(id.index())?.pod)?;
-            view.record.stop_reason()
-        };
-        match next() {
-            Some(pause) => Next::RestartsIn(pause),
-            None if stopping().is_some() => Next::WasStopped,
-            None => Next::Stays,
+        let Some(view) = self.view(container.pod) else { return Next::Stays };
+        let member = Member { id, container, record };
+        if view.record.state == PodState::Active && renewal::asks(&view, &member) {
+            return Next::RestartsAll;
+        }
+        if phase::will_restart(&view, &member) {
+            let start_at = restart::start_at(record, &view.pod.restart_backoff);
+            return Next::RestartsIn(start_at.map_or(Duration::ZERO, |at| at.since(now)));
+        }
+        match view.record.state {
+            PodState::RestartingAll { .. }
+            | PodState::Stopping { .. }
+            | PodState::TearingDown { .. }
+            | PodState::Ended { .. } => Next::WasStopped,
+            PodState::Waiting { .. } | PodState::SettingUp | PodState::Active => Next::Stays,
         }
     }
 

@@ -27,6 +27,7 @@ pub mod pod;
 pub mod policy;
 pub mod probe;
 pub mod record;
+pub mod renewal;
 pub mod report;
 pub mod restart;
 pub mod shutdown;
@@ -102,6 +103,8 @@ enum Step {
     StopPod(PodId, PodStopReason),
     EndPod(PodId, PodStopReason),
     Create(ContainerId),
+    RestartAll(PodId, ContainerId),
+    BeginAgain(PodId),
     Upkeep(upkeep::Step),
     Escalate(escalation::Step),
     GiveUp,
@@ -287,9 +290,24 @@ impl Supervisor {
                 if self.stop.is_some() && self.dependents_ended(view.id) {
                     return Some(Step::StopPod(view.id, PodStopReason::Requested));
                 }
+                if let Some(id) = renewal::trigger(view) {
+                    return Some(Step::RestartAll(view.id, id));
+                }
                 match startup::next_step(view, alarm) {
                     Some(startup::Step::Create(id)) => Some(Step::Create(id)),
                     Some(startup::Step::Stop(reason)) => Some(Step::StopPod(view.id, reason)),
+                    None => upkeep::next_step(view, alarm).map(Step::Upkeep),
+                }
+            }
+            PodState::RestartingAll { .. } => {
+                if self.stop.is_some() && self.dependents_ended(view.id) {
+                    return Some(Step::StopPod(view.id, PodStopReason::Requested));
+                }
+                let reason = StopReason::RestartAllContainers;
+                match renewal::next_step(view) {
+                    Some(renewal::Step::Stop(id)) => Some(Step::Upkeep(upkeep::Step::Stop(id, reason))),
+                    Some(renewal::Step::Kill(id)) => Some(Step::Upkeep(upkeep::Step::Kill(id, reason))),
+                    Some(renewal::Step::Begin) => Some(Step::BeginAgain(view.id)),
                     None => upkeep::next_step(view, alarm).map(Step::Upkeep),
                 }
             }
@@ -356,6 +374,7 @@ impl Supervisor {
                     PodState::Waiting { .. }
                     | PodState::SettingUp
                     | PodState::Active
+                    | PodState::RestartingAll { .. }
                     | PodState::Stopping { .. }
                     | PodState::Ended { .. } => 0,
                 };
@@ -382,6 +401,8 @@ impl Supervisor {
                 let restarts = record.restarts;
                 self.container_action(id, ContainerAction::Create { restarts })
             }
+            Step::RestartAll(id, by) => self.restart_all(id, by, now),
+            Step::BeginAgain(id) => self.begin_again(id),
             Step::Upkeep(step) => self.carry_out_upkeep(step, now),
             Step::Escalate(escalation::Step::Restart(id)) => self.restart_pod(id, now),
             Step::Escalate(escalation::Step::StopAll(id, goal)) => {
@@ -396,32 +417,6 @@ impl Supervisor {
                 None
             }
         }
-    }
-
-    /// Puts a pod that has failed back to its beginning. Its containers keep their instance numbers,
-    /// so that what is still on its way from before is not taken for news, and count one more
-    /// restart, so that their logs go on.
-    fn restart_pod(&mut self, id: PodId, now: Instant) -> Option<Action> {
-        let pod = self.plan.pods.get(id.index())?;
-        let (containers, backoff) = (pod.containers(), pod.restart_backoff);
-        let record = self.pods.get_mut(id.index())?;
-        let PodState::Ended { at, .. } = record.state else { return None };
-        record.backoff.advance(at, now, &backoff);
-        record.restarts = record.restarts.saturating_add(1);
-        record.state = PodState::Waiting { try_at: now };
-        record.failures = 0;
-        record.reported = phase::Reported::default();
-        let restarts = record.restarts;
-        for record in self.records.get_mut(containers)? {
-            let ran = u32::from(record.instance.0 > 0);
-            *record = Record {
-                instance: record.instance,
-                restarts: record.restarts.saturating_add(ran),
-                ..Record::default()
-            };
-        }
-        self.report(Report::PodRestarting { pod: id, restarts });
-        None
     }
 
     fn stop_deadline(&self, goal: Goal, now: Instant) -> Option<Instant> {
@@ -464,7 +459,14 @@ impl Supervisor {
                 self.container_action(id, ContainerAction::Start)
             }
             upkeep::Step::Stop(id, reason) => {
-                let grace = self.grace(self.plan.containers.get(id.index())?.pod);
+                let grace = match reason {
+                    StopReason::RestartAllContainers => GRACE_MIN,
+                    StopReason::Pod
+                    | StopReason::StartupProbe
+                    | StopReason::LivenessProbe
+                    | StopReason::CreateTimeout
+                    | StopReason::StartTimeout => self.grace(self.plan.containers.get(id.index())?.pod),
+                };
                 self.record_mut(id)?.state = State::Stopping { reason, since: now, grace };
                 self.report(Report::StopSignalled { container: id, reason });
                 self.container_action(id, ContainerAction::Stop)
@@ -570,7 +572,7 @@ impl Supervisor {
         let pod = container.pod;
         let Some(view) = self.view(pod) else { return };
         match view.record.state {
-            PodState::Active | PodState::Stopping { .. } => {}
+            PodState::Active | PodState::RestartingAll { .. } | PodState::Stopping { .. } => {}
             // Its end is told when it has come.
             PodState::Waiting { .. }
             | PodState::SettingUp

@@ -44,7 +44,9 @@ pub struct Reported {
 pub fn phase(view: &PodView) -> Phase {
     match view.record.state {
         PodState::Waiting { .. } | PodState::SettingUp => Phase::Pending,
-        PodState::Active | PodState::Stopping { .. } => phase_of_containers(view),
+        PodState::Active | PodState::RestartingAll { .. } | PodState::Stopping { .. } => {
+            phase_of_containers(view)
+        }
         PodState::TearingDown { reason, .. } | PodState::Ended { reason, .. } => match reason {
             PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Phase::Failed,
             PodStopReason::Completed | PodStopReason::Requested => {
@@ -66,7 +68,7 @@ fn phase_of_containers(view: &PodView) -> Phase {
         Role::Init | Role::Main => !succeeded(&init),
     });
     let pending = pending && !main_seen;
-    let waiting = view.mains().any(|main| !main.record.state.runs() && main.record.last_exit.is_none());
+    let waiting = view.mains().any(|main| !main.record.state.runs() && !main.record.has_run());
     if pending || waiting { Phase::Pending } else { Phase::Running }
 }
 
@@ -102,6 +104,7 @@ pub fn will_restart(view: &PodView, member: &Member) -> bool {
         (
             PodState::Waiting { .. }
             | PodState::SettingUp
+            | PodState::RestartingAll { .. }
             | PodState::Stopping { .. }
             | PodState::TearingDown { .. }
             | PodState::Ended { .. },

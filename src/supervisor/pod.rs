@@ -7,7 +7,8 @@
 //!         └───────────── stopped, or can never start ────────────────────┘
 //! ```
 //!
-//! An essential pod that has failed may go back from `Ended` to `Waiting`: see `escalation.rs`.
+//! From `Active` a pod may go through `RestartingAll` and back: see `renewal.rs`. An essential pod
+//! that has failed may go back from `Ended` to `Waiting`: see `escalation.rs`.
 
 use super::record::{Failure, Record};
 use crate::config::plan::{Container, ContainerId, Plan, Pod, PodId};
@@ -25,6 +26,13 @@ pub enum PodState {
     SettingUp,
     /// Its containers are started and kept as its policy says.
     Active,
+    /// All its containers are stopped at once, to be started again from the first one on.
+    RestartingAll {
+        /// The container whose end asked for it.
+        by: ContainerId,
+        /// Since when.
+        since: Instant,
+    },
     /// Its containers are stopped in order; nothing is started any more.
     Stopping {
         /// Why.
@@ -103,7 +111,10 @@ impl PodRecord {
             PodState::Stopping { reason, .. }
             | PodState::TearingDown { reason, .. }
             | PodState::Ended { reason, .. } => Some(reason),
-            PodState::Waiting { .. } | PodState::SettingUp | PodState::Active => None,
+            PodState::Waiting { .. }
+            | PodState::SettingUp
+            | PodState::Active
+            | PodState::RestartingAll { .. } => None,
         }
     }
 

@@ -169,6 +169,13 @@ pub enum Report {
         /// How often that was so, with this time.
         restarts: u32,
     },
+    /// The end of a container asks for all of its pod to be started again.
+    AllContainersRestarting {
+        /// Which pod.
+        pod: PodId,
+        /// Which container.
+        by: ContainerId,
+    },
     /// An essential pod has not been ready for so long that the watchdog is fed no longer.
     PodOverdue {
         /// Which.
@@ -189,9 +196,11 @@ pub enum Report {
 pub enum Next {
     /// It is started again after this pause.
     RestartsIn(Duration),
+    /// All containers of its pod are started again.
+    RestartsAll,
     /// Nothing: its policy says so.
     Stays,
-    /// Nothing: its pod is being stopped.
+    /// Nothing by itself: all containers of its pod are being stopped.
     WasStopped,
 }
 
@@ -235,6 +244,7 @@ impl Report {
             | Report::Killed { .. }
             | Report::Readiness { ready: false, .. }
             | Report::PodRestarting { .. }
+            | Report::AllContainersRestarting { .. }
             | Report::Lost(_) => Severity::Warning,
             Report::PodStarting { .. }
             | Report::PodPhase { .. }
@@ -313,7 +323,9 @@ impl Report {
                 write!(line, "{}: cannot start: {}; ", path(id), why(id))?;
                 match next {
                     Next::RestartsIn(pause) => write!(line, "trying again {}", Pause(pause)),
-                    Next::Stays | Next::WasStopped => write!(line, "it is not tried again"),
+                    Next::RestartsAll | Next::Stays | Next::WasStopped => {
+                        write!(line, "it is not tried again")
+                    }
                 }
             }
             Report::Exited { container: id, exit, next } => {
@@ -323,6 +335,7 @@ impl Report {
                 }
                 match next {
                     Next::RestartsIn(pause) => write!(line, "; restarting {}", Pause(pause)),
+                    Next::RestartsAll => write!(line, "; restarting all containers of its pod"),
                     Next::Stays | Next::WasStopped => Ok(()),
                 }
             }
@@ -348,7 +361,8 @@ impl Report {
                     StopReason::StartupProbe
                     | StopReason::LivenessProbe
                     | StopReason::CreateTimeout
-                    | StopReason::StartTimeout => write!(line, ", {}", reason_text(reason)),
+                    | StopReason::StartTimeout
+                    | StopReason::RestartAllContainers => write!(line, ", {}", reason_text(reason)),
                 }
             }
             Report::Killed { container: id, reason, grace_over } => {
@@ -391,6 +405,9 @@ impl Report {
                 write!(line, "pod {}: it is essential and has failed; starting it anew, ", pod(id))?;
                 if restarts == 1 { write!(line, "the first time") } else { write!(line, "time {restarts}") }
             }
+            Report::AllContainersRestarting { pod: id, by } => {
+                write!(line, "pod {}: restarting all its containers, as {} asks for it", pod(id), name(by))
+            }
             Report::PodOverdue { pod: id, limit } => write!(
                 line,
                 "pod {}: it is essential and has not been ready for {}; the watchdog is fed no longer and will \
@@ -421,6 +438,7 @@ fn reason_text(reason: StopReason) -> &'static str {
         StopReason::LivenessProbe => "its liveness probe failed",
         StopReason::CreateTimeout => "the runtime's `create` took too long",
         StopReason::StartTimeout => "the runtime's `start` took too long",
+        StopReason::RestartAllContainers => "all containers of its pod are restarted",
     }
 }
 

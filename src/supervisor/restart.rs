@@ -7,7 +7,7 @@
 
 use core::time::Duration;
 
-use super::record::{Cause, Record, State};
+use super::record::{Cause, Record};
 use crate::config::plan::Backoff;
 use crate::time::Instant;
 
@@ -52,10 +52,10 @@ impl Entry {
     }
 }
 
-/// The earliest time of the next start of a container whose newest instance has ended; its
-/// other states have none.
+/// The earliest time of the next start of a container whose newest instance has ended, or that
+/// is to begin again with all others of its pod. `None`: nothing has to be kept away from.
 pub fn start_at(record: &Record, backoff: &Backoff) -> Option<Instant> {
-    let end = record.state.end()?;
+    let end = record.end_before_start()?;
     Some(match end.cause {
         Cause::StartFailed => end.at.after(start_retry_delay(record.start_failures, backoff)),
         Cause::Exit { .. } | Cause::NeverRan | Cause::LeftBehind => {
@@ -67,7 +67,7 @@ pub fn start_at(record: &Record, backoff: &Backoff) -> Option<Instant> {
 /// Notes in the record that its next instance is started at `now`.
 pub fn begin_instance(record: &mut Record, backoff: &Backoff, now: Instant) {
     record.instance.0 = record.instance.0.saturating_add(1);
-    let State::Ended { end } = record.state else { return };
+    let Some(end) = record.end_before_start() else { return };
     if let Cause::Exit { .. } = end.cause {
         record.backoff.advance(end.at, now, backoff);
         record.restarts = record.restarts.saturating_add(1);

@@ -51,23 +51,29 @@ fn container_step(view: &PodView, member: &Member, alarm: &mut Alarm) -> Option<
         PodState::Waiting { .. }
         | PodState::SettingUp
         | PodState::Active
+        | PodState::RestartingAll { .. }
         | PodState::TearingDown { .. }
         | PodState::Ended { .. } => None,
     };
+    let is_active = view.record.state == PodState::Active;
     match member.record.state {
         State::Absent | State::Ended { .. } => None,
         State::Creating { give_up_at } => {
             alarm.due(give_up_at).then_some(Step::Kill(id, StopReason::CreateTimeout))
         }
-        // Stopping pods kill it instead (`shutdown.rs`).
-        State::Created => deadline.is_none().then_some(Step::Start(id)),
+        // Stopping pods kill it instead (`shutdown.rs`), and so do those that begin again.
+        State::Created => is_active.then_some(Step::Start(id)),
         State::Starting { give_up_at, .. } => {
             if alarm.due(give_up_at) {
                 return Some(Step::Kill(id, StopReason::StartTimeout));
             }
+            if let PodState::RestartingAll { since, .. } = view.record.state {
+                let over = alarm.due(since.after(GRACE_MIN));
+                return over.then_some(Step::Kill(id, StopReason::RestartAllContainers));
+            }
             deadline.is_some_and(|at| alarm.due(at)).then_some(Step::Kill(id, StopReason::Pod))
         }
-        State::Running { .. } => running_step(view, member, deadline.is_some(), alarm),
+        State::Running { .. } => running_step(member, is_active, alarm),
         State::Stopping { reason, since, grace } => {
             let own = since.after(grace.max(GRACE_MIN));
             let at = deadline.map_or(own, |deadline| own.min(kill_at(since, deadline)));
@@ -90,10 +96,10 @@ fn leave_behind(id: ContainerId, deadline: Option<Instant>, alarm: &mut Alarm) -
     alarm.due(at).then_some(Step::LeaveBehind(id))
 }
 
-fn running_step(view: &PodView, member: &Member, pod_stops: bool, alarm: &mut Alarm) -> Option<Step> {
+fn running_step(member: &Member, is_active: bool, alarm: &mut Alarm) -> Option<Step> {
     let probes = &member.container.probes;
     let workers = &member.record.probes;
-    if !pod_stops && view.record.state == PodState::Active {
+    if is_active {
         match workers.failed(probes) {
             Some(ProbeKind::Startup) => return Some(Step::Stop(member.id, StopReason::StartupProbe)),
             Some(ProbeKind::Liveness) => return Some(Step::Stop(member.id, StopReason::LivenessProbe)),
@@ -104,8 +110,8 @@ fn running_step(view: &PodView, member: &Member, pod_stops: bool, alarm: &mut Al
     ProbeKind::ALL.into_iter().find_map(|kind| {
         kind.of(probes)?;
         let asks = match kind {
-            ProbeKind::Startup => !pod_stops,
-            ProbeKind::Liveness => started && !pod_stops,
+            ProbeKind::Startup => is_active,
+            ProbeKind::Liveness => started && is_active,
             // Readiness is still told while the pod stops.
             ProbeKind::Readiness => started,
         };
