@@ -50,6 +50,9 @@ fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container])
     );
     write_probes(out, containers);
     write_restarts(out, pod, containers);
+    if let Some(deadline) = pod.active_deadline {
+        let _ = writeln!(out, "  fails if it is still up after {}", write_duration(deadline));
+    }
     if pod.essential {
         let failed = match pod.on_failure {
             OnFailure::Nothing => "it stays failed",

@@ -36,6 +36,8 @@ struct Facts {
     sigterm_at: Option<Instant>,
     /// Of this instance: a probe had it stopped.
     stopped_by_probe: bool,
+    /// Its configuration has changed since this instance was created.
+    changed: bool,
     /// All containers of the pod are restarted, and so is this one, whatever its policy.
     restarts_anyway: bool,
     left_behind: bool,
@@ -82,6 +84,13 @@ impl Witness {
             Event::PodSetUp(id) => at_mut(&mut self.pods, id.index())?.is_up = true,
             Event::PodTornDown(id) => at_mut(&mut self.pods, id.index())?.torn_down = true,
             Event::PodSetUpFailed(..) | Event::PodTearDownFailed(..) | Event::StopRequested(_) => {}
+            Event::ContainerChanged(id) => {
+                let body = at(bodies, id.index())?;
+                let is_init = at(&self.plan.containers, id.index())?.role == Role::Init;
+                let facts = at_mut(&mut self.facts, id.index())?;
+                facts.pause = None;
+                facts.changed = !is_init && body.exists && !facts.exit_is_newest;
+            }
             Event::Container(id, instance, event) => {
                 let body = at(bodies, id.index())?;
                 if body.instance == *instance && body.exists {
@@ -316,7 +325,7 @@ impl Witness {
             })?;
         }
         let facts = at(&self.facts, id.index())?;
-        if facts.exit_is_newest && !facts.restarts_anyway {
+        if facts.exit_is_newest && !facts.restarts_anyway && !facts.changed {
             self.check_restart(id, container, facts, now)?;
         }
         let backoff = self.pod(container.pod)?.restart_backoff;
@@ -338,6 +347,7 @@ impl Witness {
         facts.start_failed = false;
         facts.stopped_by_probe = false;
         facts.restarts_anyway = false;
+        facts.changed = false;
         facts.sigterm_at = None;
         Ok(())
     }
@@ -424,7 +434,8 @@ impl Witness {
             "it has not had its two seconds".to_owned()
         })?;
         let own = self.pod(container.pod)?.termination_grace_period;
-        let own_is_over = facts.stopped_by_probe && now >= sigterm_at.after(own.max(GRACE_MIN));
+        let own_is_over =
+            (facts.stopped_by_probe || facts.changed) && now >= sigterm_at.after(own.max(GRACE_MIN));
         let pod = at(&self.pods, container.pod.index())?;
         let is_over = match pod.stops {
             _ if pod.restarts_all => true,

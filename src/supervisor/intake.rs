@@ -11,7 +11,7 @@ use super::probe::{self, ProbeKind, Verdict, Workers};
 use super::record::{Cause, End, Failure, Instance, State, StopReason};
 use super::report::{self, Next, Report};
 use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, renewal, restart};
-use crate::config::plan::{ContainerId, PodId};
+use crate::config::plan::{ContainerId, PodId, Role};
 use crate::limits::GRACE_MIN;
 use crate::time::Instant;
 
@@ -36,8 +36,20 @@ impl Supervisor {
             Event::PodTornDown(id) => self.end_tear_down(id, None, now),
             Event::PodTearDownFailed(id, failure) => self.end_tear_down(id, Some(failure), now),
             Event::Container(id, instance, event) => self.handle_container(id, instance, event, now),
+            Event::ContainerChanged(id) => self.handle_change(id),
             Event::StopRequested(goal) => self.handle_stop(goal, now),
         }
+    }
+
+    fn handle_change(&mut self, id: ContainerId) {
+        let pod = self.plan.containers.get(id.index()).and_then(|container| self.pod_record(container.pod));
+        if pod.is_none_or(|pod| pod.stop_reason().is_some()) {
+            return;
+        }
+        let Some((container, record)) = self.member_mut(id) else { return };
+        record.changed = container.role != Role::Init && record.state.is_active();
+        record.backoff.forget();
+        record.start_failures = 0;
     }
 
     fn handle_stop(&mut self, goal: Goal, now: Instant) {
@@ -160,7 +172,8 @@ impl Supervisor {
             StopReason::Pod
             | StopReason::StartupProbe
             | StopReason::LivenessProbe
-            | StopReason::RestartAllContainers => return Cause::NeverRan,
+            | StopReason::RestartAllContainers
+            | StopReason::Changed => return Cause::NeverRan,
             StopReason::CreateTimeout => "create",
             StopReason::StartTimeout => "start",
         };

@@ -264,6 +264,8 @@ impl Supervisor {
     }
 
     fn pod_step(&self, view: &PodView, alarm: &mut Alarm) -> Option<Step> {
+        let over =
+            |alarm: &mut Alarm| view.record.active_until(view.pod).is_some_and(|until| alarm.due(until));
         match view.record.state {
             PodState::Waiting { try_at } => {
                 if self.stop.is_some() {
@@ -272,6 +274,9 @@ impl Supervisor {
                         0 => Step::EndPod(view.id, PodStopReason::Requested),
                         _ => Step::StopPod(view.id, PodStopReason::Requested),
                     });
+                }
+                if over(alarm) {
+                    return Some(Step::StopPod(view.id, PodStopReason::DeadlineExceeded));
                 }
                 match self.dependencies(view) {
                     Dependencies::Failed(id) => {
@@ -290,6 +295,9 @@ impl Supervisor {
                 if self.stop.is_some() && self.dependents_ended(view.id) {
                     return Some(Step::StopPod(view.id, PodStopReason::Requested));
                 }
+                if over(alarm) {
+                    return Some(Step::StopPod(view.id, PodStopReason::DeadlineExceeded));
+                }
                 if let Some(id) = renewal::trigger(view) {
                     return Some(Step::RestartAll(view.id, id));
                 }
@@ -302,6 +310,9 @@ impl Supervisor {
             PodState::RestartingAll { .. } => {
                 if self.stop.is_some() && self.dependents_ended(view.id) {
                     return Some(Step::StopPod(view.id, PodStopReason::Requested));
+                }
+                if over(alarm) {
+                    return Some(Step::StopPod(view.id, PodStopReason::DeadlineExceeded));
                 }
                 let reason = StopReason::RestartAllContainers;
                 match renewal::next_step(view) {
@@ -362,7 +373,9 @@ impl Supervisor {
     fn carry_out(&mut self, step: Step, now: Instant) -> Option<Action> {
         match step {
             Step::SetUp(id) => {
-                self.pod_mut(id)?.state = PodState::SettingUp;
+                let record = self.pod_mut(id)?;
+                record.state = PodState::SettingUp;
+                record.start_time = record.start_time.or(Some(now));
                 self.report(Report::PodStarting { pod: id });
                 Some(Action::SetUpPod(id))
             }
@@ -464,6 +477,7 @@ impl Supervisor {
                     StopReason::Pod
                     | StopReason::StartupProbe
                     | StopReason::LivenessProbe
+                    | StopReason::Changed
                     | StopReason::CreateTimeout
                     | StopReason::StartTimeout => self.grace(self.plan.containers.get(id.index())?.pod),
                 };

@@ -48,7 +48,9 @@ pub fn phase(view: &PodView) -> Phase {
             phase_of_containers(view)
         }
         PodState::TearingDown { reason, .. } | PodState::Ended { reason, .. } => match reason {
-            PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Phase::Failed,
+            PodStopReason::InitFailed(_)
+            | PodStopReason::DependencyFailed(_)
+            | PodStopReason::DeadlineExceeded => Phase::Failed,
             PodStopReason::Completed | PodStopReason::Requested => {
                 let succeeded = view
                     .mains()

@@ -69,6 +69,8 @@ pub enum PodStopReason {
     DependencyFailed(PodId),
     /// Somebody asked for it.
     Requested,
+    /// Its active deadline is over (Kubernetes: the reason DeadlineExceeded).
+    DeadlineExceeded,
 }
 
 /// Everything that is known of one pod.
@@ -76,6 +78,8 @@ pub enum PodStopReason {
 pub struct PodRecord {
     /// Where it is in its life.
     pub state: PodState,
+    /// When it was first set up, since it was last started anew (Kubernetes `startTime`).
+    pub start_time: Option<Instant>,
     /// Set-ups that failed in a row.
     pub failures: u32,
     /// Why the last set-up or tear-down failed, in words.
@@ -96,6 +100,7 @@ impl PodRecord {
     pub fn new() -> PodRecord {
         PodRecord {
             state: PodState::Waiting { try_at: Instant::ZERO },
+            start_time: None,
             failures: 0,
             failure: Failure::new(),
             reported: super::phase::Reported::default(),
@@ -116,6 +121,11 @@ impl PodRecord {
             | PodState::Active
             | PodState::RestartingAll { .. } => None,
         }
+    }
+
+    /// When its active deadline is over, if it has one and its time runs.
+    pub fn active_until(&self, pod: &Pod) -> Option<Instant> {
+        Some(self.start_time?.after(pod.active_deadline?))
     }
 
     /// Whether nothing of it is left.

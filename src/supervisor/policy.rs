@@ -82,7 +82,7 @@ impl<'p> Policy<'p> {
                 return restart_if(self.effective() != RestartPolicy::Never);
             }
             // That was what it was stopped for.
-            Some(StopReason::RestartAllContainers) => return Decision::Restart,
+            Some(StopReason::RestartAllContainers | StopReason::Changed) => return Decision::Restart,
             Some(StopReason::Pod | StopReason::CreateTimeout | StopReason::StartTimeout) | None => {}
         }
         let code = match exit.status {

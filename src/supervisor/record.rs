@@ -259,6 +259,8 @@ pub enum StopReason {
     StartTimeout,
     /// All containers of its pod are restarted (Kubernetes: the reason RestartingAllContainers).
     RestartAllContainers,
+    /// Its configuration has changed.
+    Changed,
 }
 
 impl StopReason {
@@ -304,8 +306,10 @@ pub struct Record {
     pub former: Option<End>,
     /// The pause before the next restart.
     pub backoff: restart::Entry,
-    /// Starts that failed in a row.
+    /// Starts that failed in a row; 0 also if its configuration has changed since.
     pub start_failures: u32,
+    /// Whether its configuration has changed since the newest instance was created.
+    pub changed: bool,
     /// Why the last start, probe or removal failed, in words.
     pub failure: Failure,
     /// Its probes, for the newest instance.

@@ -105,6 +105,7 @@ impl Supervisor {
         record.backoff.advance(at, now, &backoff);
         record.restarts = record.restarts.saturating_add(1);
         record.state = PodState::Waiting { try_at: now };
+        record.start_time = None;
         record.failures = 0;
         record.reported = phase::Reported::default();
         let restarts = record.restarts;

@@ -231,7 +231,9 @@ impl Report {
             | Report::PodOverdue { .. }
             | Report::StopGivenUp => Severity::Error,
             Report::PodStopping { reason, .. } => match reason {
-                PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Severity::Error,
+                PodStopReason::InitFailed(_)
+                | PodStopReason::DependencyFailed(_)
+                | PodStopReason::DeadlineExceeded => Severity::Error,
                 PodStopReason::Completed | PodStopReason::Requested => Severity::Info,
             },
             Report::Exited { exit: Exit { oom_killed: true, .. }, .. } => Severity::Warning,
@@ -295,6 +297,7 @@ impl Report {
                     PodStopReason::InitFailed(id) => write!(line, "init container {} failed", name(id))?,
                     PodStopReason::DependencyFailed(id) => write!(line, "pod {} failed", pod(id))?,
                     PodStopReason::Requested => write!(line, "as requested")?,
+                    PodStopReason::DeadlineExceeded => write_deadline(line, supervisor, id)?,
                 }
                 write!(line, " (grace period {})", Span(grace))
             }
@@ -307,6 +310,7 @@ impl Report {
                         write!(line, ", it is after pod {}, which failed; it was not started", pod(id))
                     }
                     PodStopReason::Requested => write!(line, ", stopped as requested"),
+                    PodStopReason::DeadlineExceeded => write!(line, ", DeadlineExceeded"),
                 }
             }
             Report::PodLeftBehind { pod: id } => write!(
@@ -362,7 +366,8 @@ impl Report {
                     | StopReason::LivenessProbe
                     | StopReason::CreateTimeout
                     | StopReason::StartTimeout
-                    | StopReason::RestartAllContainers => write!(line, ", {}", reason_text(reason)),
+                    | StopReason::RestartAllContainers
+                    | StopReason::Changed => write!(line, ", {}", reason_text(reason)),
                 }
             }
             Report::Killed { container: id, reason, grace_over } => {
@@ -439,6 +444,7 @@ fn reason_text(reason: StopReason) -> &'static str {
         StopReason::CreateTimeout => "the runtime's `create` took too long",
         StopReason::StartTimeout => "the runtime's `start` took too long",
         StopReason::RestartAllContainers => "all containers of its pod are restarted",
+        StopReason::Changed => "its configuration has changed",
     }
 }
 
@@ -459,6 +465,12 @@ fn write_role(line: &mut String, supervisor: &Supervisor, id: ContainerId) -> co
         1 => write!(line, ", first restart"),
         n => write!(line, ", restart {n}"),
     }
+}
+
+/// Which deadline is over.
+fn write_deadline(line: &mut String, supervisor: &Supervisor, id: PodId) -> core::fmt::Result {
+    let deadline = supervisor.plan().pods.get(id.index()).and_then(|pod| pod.active_deadline);
+    write!(line, "its active deadline of {} is over", Span(deadline.unwrap_or_default()))
 }
 
 /// What follows an OOM kill: which limit to look at. Whether it was that one or the whole machine

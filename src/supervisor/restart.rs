@@ -47,6 +47,11 @@ impl Entry {
         self.last = Some(Restart { at: now, delay });
     }
 
+    /// The next restart is like the first one.
+    pub fn forget(&mut self) {
+        self.last = None;
+    }
+
     fn current(&self, exited_at: Instant, backoff: &Backoff) -> Option<Restart> {
         self.last.filter(|restart| exited_at.since(restart.at) <= backoff.reset)
     }
@@ -67,6 +72,7 @@ pub fn start_at(record: &Record, backoff: &Backoff) -> Option<Instant> {
 /// Notes in the record that its next instance is started at `now`.
 pub fn begin_instance(record: &mut Record, backoff: &Backoff, now: Instant) {
     record.instance.0 = record.instance.0.saturating_add(1);
+    record.changed = false;
     let Some(end) = record.end_before_start() else { return };
     if let Cause::Exit { .. } = end.cause {
         record.backoff.advance(end.at, now, backoff);
@@ -75,8 +81,12 @@ pub fn begin_instance(record: &mut Record, backoff: &Backoff, now: Instant) {
 }
 
 /// Pause after `failures` failed starts in a row: as after exits, but without the immediate
-/// first retry, since what just failed would most likely fail again.
+/// first retry, since what just failed would most likely fail again. None of them: what failed is
+/// configured anew.
 fn start_retry_delay(failures: u32, backoff: &Backoff) -> Duration {
+    if failures == 0 {
+        return Duration::ZERO;
+    }
     let doublings = failures.saturating_sub(1).min(16);
     backoff.initial.saturating_mul(1 << doublings).min(backoff.max).max(START_RETRY_MIN)
 }

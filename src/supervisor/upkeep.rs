@@ -100,6 +100,9 @@ fn running_step(member: &Member, is_active: bool, alarm: &mut Alarm) -> Option<S
     let probes = &member.container.probes;
     let workers = &member.record.probes;
     if is_active {
+        if member.record.changed {
+            return Some(Step::Stop(member.id, StopReason::Changed));
+        }
         match workers.failed(probes) {
             Some(ProbeKind::Startup) => return Some(Step::Stop(member.id, StopReason::StartupProbe)),
             Some(ProbeKind::Liveness) => return Some(Step::Stop(member.id, StopReason::LivenessProbe)),
