@@ -9,7 +9,7 @@ use crate::config::plan::{
     Check, Container, Image, OnFailure, Operator, Plan, Pod, Probe, Resources, RestartAction, RestartPolicy,
     RestartRule, Role,
 };
-use crate::config::{write_cpu, write_duration, write_memory};
+use crate::config::{admission, write_cpu, write_duration, write_memory};
 use crate::limits::GRACE_MIN;
 use crate::supervisor::policy::Policy;
 
@@ -30,7 +30,26 @@ pub fn outline(plan: &Plan) -> String {
         out.truncate(out.trim_end().len());
         out.push('\n');
     }
+    write_requests(&mut out, plan);
     out
+}
+
+/// What of the machine is spoken for, as far as it is known what it has.
+fn write_requests(out: &mut String, plan: &Plan) {
+    let (requested, left) = (admission::requested(plan), plan.capacity.without(plan.machine.reserved));
+    let part = |name: &str, requested: Option<u64>, left: Option<u64>, write: fn(u64) -> String| {
+        Some(format!("{} of {} {name}", write(requested.unwrap_or(0)), write(left?)))
+    };
+    let parts: Vec<String> = [
+        part("memory", requested.memory, left.memory, write_memory),
+        part("cpu", requested.cpu_millis, left.cpu_millis, write_cpu),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !parts.is_empty() {
+        let _ = writeln!(out, "requested by all pods: {}", parts.join(", "));
+    }
 }
 
 fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container]) {
@@ -296,11 +315,14 @@ fn write_resources(out: &mut String, pod: &Pod, containers: &[Container]) {
             amount(resources.limits.pids, |pids| pids.to_string()),
         ]
     };
+    let overhead = Resources { requests: pod.overhead, ..nothing };
+    let overhead = (overhead != nothing).then_some(overhead);
     let mut rows = vec![["request", "limit", "request", "limit", "limit"].map(str::to_owned)];
     let mut names = vec![String::new()];
     for (name, resources) in containers
         .iter()
         .map(|container| (container.name.as_str(), &container.resources))
+        .chain(overhead.as_ref().map(|overhead| ("(overhead)", overhead)))
         .chain([("(the pod)", &pod.resources)])
     {
         let [name, cells @ ..] = row(name, resources);
