@@ -67,6 +67,9 @@ fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container])
         write_duration(pod.termination_grace_period),
         write_duration(GRACE_MIN)
     );
+    if pod.restart_sidecars_during_termination && stop_stages(containers).len() > 1 {
+        let _ = writeln!(out, "    a sidecar that ends before its turn is started again");
+    }
     write_probes(out, containers);
     write_restarts(out, pod, containers);
     if let Some(deadline) = pod.active_deadline {

@@ -175,6 +175,8 @@ pub struct Pod {
     pub termination_grace_period: Duration,
     /// How long to wait between restarts.
     pub restart_backoff: Backoff,
+    /// Whether a sidecar that ends by itself while the pod stops is started again.
+    pub restart_sidecars_during_termination: bool,
     /// How long it may be up in all; `None`: for ever. Counts from its first set-up.
     pub active_deadline: Option<Duration>,
     /// Pods that must be ready or have succeeded before this one starts. All of them stand

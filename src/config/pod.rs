@@ -33,6 +33,7 @@ pub(super) const POD: TableKind = TableKind {
         "init-containers",
         "containers",
         "active-deadline",
+        "restart-sidecars-during-termination",
         "overhead",
     ],
 };
@@ -82,6 +83,8 @@ pub(super) fn read_pod(
     };
     let active_deadline =
         table.take("active-deadline").and_then(|field| field.duration(INSTANT_MIN, problems));
+    let restart_sidecars =
+        table.take("restart-sidecars-during-termination").and_then(|field| field.boolean(problems));
     let after = read_after(table.take("after"), problems);
     let hostname = table.take("hostname").and_then(|field| field.name(problems).map(str::to_owned));
     let network = table.take("network").and_then(|field| read_network(field, problems));
@@ -116,6 +119,7 @@ pub(super) fn read_pod(
             max: Duration::ZERO,
             reset: Duration::ZERO,
         }),
+        restart_sidecars_during_termination: restart_sidecars.unwrap_or(false),
         active_deadline,
         after: Vec::new(),
         volumes: volumes.into_iter().filter_map(|(_, volume)| volume).collect(),

@@ -314,8 +314,21 @@ impl Witness {
         let pod = at(&self.pods, container.pod.index())?;
         let is_up = pod.is_up && !pod.torn_down;
         require(Invariant::PodLife, is_up, || "its pod is not set up".to_owned())?;
-        require(Invariant::PodLife, pod.stops.is_none(), || "its pod is being stopped".to_owned())?;
-        require(Invariant::PodOrder, self.stop_requests == 0 || self.is_needed(container.pod), || {
+        let facts = at(&self.facts, id.index())?;
+        let may_come_back = self.may_come_back(container)?
+            && facts.sigterm_at.is_none_or(|_| facts.stopped_by_probe)
+            && pod.stops.is_some_and(|(_, deadline)| now.after(Duration::from_secs(1)) < deadline);
+        require(Invariant::PodLife, pod.stops.is_none() || may_come_back, || {
+            "its pod is being stopped".to_owned()
+        })?;
+        if may_come_back {
+            let (inits, mains) = self.containers(container.pod)?;
+            let mut behind = inits.filter(|it| *it > id.index()).chain(mains);
+            let needed = behind.any(|it| bodies.get(it).is_some_and(|body| body.exists));
+            require(Invariant::StopOrder, needed, || "its turn to stop has come".to_owned())?;
+        }
+        let needed = may_come_back || self.is_needed(container.pod);
+        require(Invariant::PodOrder, self.stop_requests == 0 || needed, || {
             "the stop was requested, and nobody needs its pod any more".to_owned()
         })?;
         let (inits, _) = self.containers(container.pod)?;
@@ -388,9 +401,16 @@ impl Witness {
         require(Invariant::RestartPolicy, may, || why_not.to_owned())
     }
 
+    /// Whether it is a sidecar that is kept up while its pod stops.
+    fn may_come_back(&self, container: &Container) -> Result<bool, Broken> {
+        let kept = self.pod(container.pod)?.restart_sidecars_during_termination;
+        Ok(kept && container.role == Role::Sidecar)
+    }
+
     fn check_start(&self, id: ContainerId, body: &Body) -> Result<(), Broken> {
-        let pod = at(&self.plan.containers, id.index())?.pod;
-        let stops = at(&self.pods, pod.index())?.stops.is_some();
+        let container = at(&self.plan.containers, id.index())?;
+        let stops =
+            at(&self.pods, container.pod.index())?.stops.is_some() && !self.may_come_back(container)?;
         require(Invariant::FittingActions, body.call.is_none(), || "a runtime call is under way".to_owned())?;
         require(Invariant::FittingActions, !body.runs(), || "it runs already".to_owned())?;
         require(Invariant::PodLife, !stops, || "its pod is being stopped".to_owned())

@@ -10,7 +10,7 @@ use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
 use super::record::{Cause, End, Failure, Instance, State, StopReason};
 use super::report::{self, Next, Report};
-use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, renewal, restart};
+use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, renewal, restart, shutdown};
 use crate::config::plan::{ContainerId, PodId, Role};
 use crate::limits::GRACE_MIN;
 use crate::time::Instant;
@@ -214,6 +214,11 @@ impl Supervisor {
         if phase::will_restart(&view, &member) {
             let start_at = restart::start_at(record, &view.pod.restart_backoff);
             return Next::RestartsIn(start_at.map_or(Duration::ZERO, |at| at.since(now)));
+        }
+        if let PodState::Stopping { deadline, .. } = view.record.state {
+            if let Some(at) = shutdown::restart_at(&view, &member, deadline) {
+                return Next::RestartsIn(at.since(now));
+            }
         }
         match view.record.state {
             PodState::RestartingAll { .. }

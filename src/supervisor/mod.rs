@@ -325,6 +325,7 @@ impl Supervisor {
             PodState::Stopping { deadline, .. } => match shutdown::next_step(view, deadline, alarm) {
                 Some(shutdown::Step::Stop(id)) => Some(Step::Upkeep(upkeep::Step::Stop(id, StopReason::Pod))),
                 Some(shutdown::Step::Kill(id)) => Some(Step::Upkeep(upkeep::Step::Kill(id, StopReason::Pod))),
+                Some(shutdown::Step::Create(id)) => Some(Step::Create(id)),
                 Some(shutdown::Step::TearDown) => Some(Step::TearDown(view.id)),
                 None => upkeep::next_step(view, alarm).map(Step::Upkeep),
             },

@@ -7,7 +7,7 @@ use super::alarm::Alarm;
 use super::pod::{Member, PodState, PodView};
 use super::probe::{ProbeKind, Want};
 use super::record::{State, StopReason};
-use super::shutdown::kill_at;
+use super::shutdown::{is_kept, kill_at};
 use crate::config::plan::ContainerId;
 use crate::limits::GRACE_MIN;
 use crate::time::Instant;
@@ -62,7 +62,7 @@ fn container_step(view: &PodView, member: &Member, alarm: &mut Alarm) -> Option<
             alarm.due(give_up_at).then_some(Step::Kill(id, StopReason::CreateTimeout))
         }
         // Stopping pods kill it instead (`shutdown.rs`), and so do those that begin again.
-        State::Created => is_active.then_some(Step::Start(id)),
+        State::Created => (is_active || is_kept(view, member)).then_some(Step::Start(id)),
         State::Starting { give_up_at, .. } => {
             if alarm.due(give_up_at) {
                 return Some(Step::Kill(id, StopReason::StartTimeout));
