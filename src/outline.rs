@@ -260,6 +260,10 @@ fn write_restarts(out: &mut String, pod: &Pod, containers: &[Container]) {
             write_duration(backoff.reset)
         )
     };
+    let pauses = match backoff.jitter {
+        0 => pauses,
+        jitter => format!("{pauses}; each up to {} % longer by chance", f64::from(jitter) / 10.0),
+    };
     let _ = writeln!(out, "  restarts: {policy}, {pauses}");
     let own = containers.iter().filter(|container| {
         let own_policy = container.role != Role::Sidecar && container.restart_policy.is_some();

@@ -253,6 +253,8 @@ pub struct Backoff {
     pub max: Duration,
     /// A container that ran longer than this begins anew without a pause. Kubernetes: 600 s.
     pub reset: Duration,
+    /// By how much a pause may be longer by chance, in thousandths of it: 0 to 1000. Kubernetes: 0.
+    pub jitter: u16,
 }
 
 /// A directory that lives as long as the pod, or comes from the host.

@@ -118,6 +118,7 @@ pub(super) fn read_pod(
             initial: Duration::ZERO,
             max: Duration::ZERO,
             reset: Duration::ZERO,
+            jitter: 0,
         }),
         restart_sidecars_during_termination: restart_sidecars.unwrap_or(false),
         active_deadline,

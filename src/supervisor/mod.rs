@@ -132,7 +132,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor that has done nothing yet. All memory that it will ever use is taken here.
     pub fn new(plan: Rc<Plan>) -> Supervisor {
-        Supervisor {
+        let mut supervisor = Supervisor {
             pods: plan.pods.iter().map(|_| PodRecord::new()).collect(),
             records: plan.containers.iter().map(|_| Record::default()).collect(),
             plan,
@@ -144,12 +144,25 @@ impl Supervisor {
             reports: Deque::new(),
             reports_lost: 0,
             next_deadline: None,
-        }
+        };
+        supervisor.seed_jitter(0);
+        supervisor
     }
 
     /// The machine's watchdog runs: from now on its `unready-limit`, if there is one, counts.
     pub fn mind_watchdog(&mut self) {
         self.unready_limit = self.plan.machine.watchdog.as_ref().and_then(|watchdog| watchdog.unready_limit);
+    }
+
+    /// Gives the jitter of restarts its seed; without one it is that of 0. To be called before
+    /// anything else, with a number that differs between machines, or they all do the same.
+    pub fn seed_jitter(&mut self, seed: u64) {
+        let seeds = (0u64..).map(|position| restart::mix(seed ^ restart::mix(position)));
+        let containers = self.records.iter_mut().map(|record| &mut record.backoff);
+        let pods = self.pods.iter_mut().map(|record| &mut record.backoff);
+        for (entry, seed) in containers.chain(pods).zip(seeds) {
+            *entry = restart::Entry::new(seed);
+        }
     }
 
     /// The next thing to do at `now`. Ends: each answer is written into the records, and asking

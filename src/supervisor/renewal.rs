@@ -114,6 +114,7 @@ impl Supervisor {
             *record = Record {
                 instance: record.instance,
                 restarts: record.restarts.saturating_add(ran),
+                backoff: record.backoff.anew(),
                 ..Record::default()
             };
         }
