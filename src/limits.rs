@@ -53,6 +53,10 @@ pub const PROBE_PERIOD_MIN: Duration = Duration::from_millis(10);
 /// left of the grace period).
 pub const GRACE_MIN: Duration = Duration::from_secs(2);
 
+/// How long a hook may take that is not ended by a grace period. Kubernetes has no such bound; one day
+/// is more than any post-start hook means to take, and a hook that hangs is a failure some time.
+pub const HOOK_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// What is reported but not yet written down. Past it reports are counted as lost: one wake-up
 /// cannot usefully say more than one line about every container and pod.
 pub const REPORTS_MAX: usize = 512;

@@ -6,9 +6,10 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::config::plan::{
-    Check, Container, Image, OnFailure, Operator, Plan, Pod, Probe, Resources, RestartAction, RestartPolicy,
-    RestartRule, Role,
+    Check, Container, Hook, Image, OnFailure, Operator, Plan, Pod, Probe, Resources, RestartAction,
+    RestartPolicy, RestartRule, Role,
 };
+use crate::config::signal::StopSignal;
 use crate::config::{admission, write_cpu, write_duration, write_memory};
 use crate::limits::GRACE_MIN;
 use crate::supervisor::policy::Policy;
@@ -105,16 +106,31 @@ fn start_stages<'p>(pod: &Pod, containers: &'p [Container]) -> Vec<Stage<'p>> {
                 stages.push(vec![(name, format!("{part}, must end with exit code 0, {failed}"))]);
             }
             Role::Sidecar => {
-                let wait = match &container.probes.startup {
-                    None => "next waits until it runs".to_owned(),
-                    Some(probe) => format!("next waits for its startup probe: {}", describe_startup(probe)),
+                let hook = container.hooks.post_start.as_ref().map(describe_hook);
+                let wait = match (&container.probes.startup, hook) {
+                    (None, None) => "next waits until it runs".to_owned(),
+                    (None, Some(hook)) => format!("next waits for its post-start hook: {hook}"),
+                    (Some(probe), None) => {
+                        format!("next waits for its startup probe: {}", describe_startup(probe))
+                    }
+                    (Some(probe), Some(hook)) => format!(
+                        "next waits for its post-start hook: {hook}; then for its startup probe: {}",
+                        describe_startup(probe)
+                    ),
                 };
                 stages.push(vec![(name, format!("{part}, {wait}"))]);
             }
-            Role::Main => mains.push((name, part)),
+            Role::Main => match &container.hooks.post_start {
+                Some(hook) => {
+                    let next = if is_last_main(containers, container) { "" } else { ", next waits for it" };
+                    mains.push((name, format!("{part}, post-start hook: {}{next}", describe_hook(hook))));
+                }
+                None => mains.push((name, part)),
+            },
         }
     }
-    if mains.len() > 1 {
+    let waits = |container: &Container| container.role == Role::Main && container.hooks.post_start.is_some();
+    if mains.len() > 1 && !containers.iter().any(waits) {
         for (_, text) in &mut mains {
             text.push_str(", all of them together");
         }
@@ -143,13 +159,44 @@ fn stop_stages(containers: &[Container]) -> Vec<Stage<'_>> {
         match container.role {
             // Has ended long before, or is stopped at once with the main containers.
             Role::Init => {}
-            Role::Main => mains.push((&container.name, "main container".to_owned())),
-            Role::Sidecar => sidecars.push(vec![(&container.name, "sidecar".to_owned())]),
+            Role::Main => mains.push((&container.name, describe_stop("main container", container))),
+            Role::Sidecar => sidecars.push(vec![(&container.name, describe_stop("sidecar", container))]),
         }
     }
     sidecars.push(mains);
     sidecars.reverse();
     sidecars
+}
+
+/// What is not as it is for every container.
+fn describe_stop(part: &str, container: &Container) -> String {
+    let mut text = part.to_owned();
+    if let Some(hook) = &container.hooks.pre_stop {
+        let when = match container.role {
+            // At its turn would be too late to be of use: the hooks of all begin together.
+            Role::Sidecar => ", with the first of them its",
+            Role::Init | Role::Main => ",",
+        };
+        let _ = write!(text, "{when} pre-stop hook: {}", describe_hook(hook));
+    }
+    if container.stop_signal != StopSignal::SIGTERM {
+        let _ = write!(text, ", by {}", container.stop_signal.name());
+    }
+    if let Some(grace) = container.termination_grace_period {
+        let _ = write!(text, ", SIGKILL after {}", write_duration(grace.max(GRACE_MIN)));
+    }
+    text
+}
+
+fn describe_hook(hook: &Hook) -> String {
+    match hook {
+        Hook::Ask(check) => describe_check(check),
+        Hook::Sleep(time) => format!("sleep {}", write_duration(*time)),
+    }
+}
+
+fn is_last_main(containers: &[Container], container: &Container) -> bool {
+    containers.last().is_some_and(|last| last.name == container.name)
 }
 
 fn write_numbered(out: &mut String, stages: &[Stage<'_>]) {
@@ -205,11 +252,7 @@ fn describe_startup(probe: &Probe) -> String {
 }
 
 fn describe(probe: &Probe) -> String {
-    let mut text = match &probe.check {
-        Check::Exec { command } => format!("exec {}", quote_words(command)),
-        Check::HttpGet { host, port, path } => format!("GET http://{}{path}", SocketAddr::new(*host, *port)),
-        Check::TcpSocket { host, port } => format!("connect to {}", SocketAddr::new(*host, *port)),
-    };
+    let mut text = describe_check(&probe.check);
     let _ = write!(text, " every {}", write_duration(probe.period));
     if probe.timeout != DEFAULT_TIMEOUT {
         let _ = write!(text, " within {}", write_duration(probe.timeout));
@@ -217,7 +260,18 @@ fn describe(probe: &Probe) -> String {
     if !probe.initial_delay.is_zero() {
         let _ = write!(text, " from {} on", write_duration(probe.initial_delay));
     }
+    if let Some(grace) = probe.termination_grace_period {
+        let _ = write!(text, ", SIGKILL after {}", write_duration(grace.max(GRACE_MIN)));
+    }
     text
+}
+
+fn describe_check(check: &Check) -> String {
+    match check {
+        Check::Exec { command } => format!("exec {}", quote_words(command)),
+        Check::HttpGet { host, port, path } => format!("GET http://{}{path}", SocketAddr::new(*host, *port)),
+        Check::TcpSocket { host, port } => format!("connect to {}", SocketAddr::new(*host, *port)),
+    }
 }
 
 /// What nobody needs to be told about a probe: Kubernetes' default.

@@ -14,6 +14,7 @@ pub mod difference;
 mod document;
 pub mod effective;
 mod expand;
+mod hook;
 pub mod kernel_command_line;
 mod machine;
 mod nearest;
@@ -26,6 +27,7 @@ mod quantity;
 mod reader;
 mod resources;
 mod restart_policy;
+pub mod signal;
 mod value;
 
 use self::machine::MachineFile;
@@ -48,7 +50,7 @@ pub struct Source {
 
 /// Every table that a configuration file can have, with its keys. `docs/config.md` describes
 /// each of them, and a test compares the two.
-pub const TABLES: [TableKind; 25] = [
+pub const TABLES: [TableKind; 26] = [
     machine::MACHINE,
     machine::RESTART_BACKOFF,
     boot::BOOT,
@@ -74,6 +76,7 @@ pub const TABLES: [TableKind; 25] = [
     resources::OVERHEAD,
     restart_policy::RESTART_RULE,
     restart_policy::EXIT_CODES,
+    hook::HOOK,
 ];
 
 /// Reads the machine file alone: what is needed before the pod files can be looked for.

@@ -10,6 +10,8 @@ use core::ops::Range;
 use core::time::Duration;
 use std::path::PathBuf;
 
+use super::signal::StopSignal;
+
 /// Position of a pod in [`Plan::pods`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodId(pub u8);
@@ -300,6 +302,13 @@ pub struct Container {
     /// Rules that are asked before, in this order; the first that matches decides. Empty without a
     /// policy of its own. At most `RESTART_RULES_MAX`.
     pub restart_policy_rules: Vec<RestartRule>,
+    /// What is done beside its own command. Both `None` for regular init containers.
+    pub hooks: Hooks,
+    /// What asks it to end.
+    pub stop_signal: StopSignal,
+    /// Its own time from being told to stop to SIGKILL, not counting what it waits for its turn.
+    /// `None`: its pod's. When the pod is stopped, the pod's ends it if that is earlier.
+    pub termination_grace_period: Option<Duration>,
 }
 
 /// What happens to a container that ended by itself with certain exit codes (Kubernetes
@@ -502,6 +511,9 @@ pub struct Probe {
     pub success_threshold: u32,
     /// Failures in a row that make it a failure. Kubernetes: 3.
     pub failure_threshold: u32,
+    /// The grace period of the stop that follows its failure, instead of the container's and pod's;
+    /// may be longer than those. Never in a readiness probe.
+    pub termination_grace_period: Option<Duration>,
 }
 
 /// What a probe asks.
@@ -528,4 +540,23 @@ pub enum Check {
         /// 1 to 65535.
         port: u16,
     },
+}
+
+/// What is done beside a container's own command, when it begins and before it ends.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hooks {
+    /// Begins when the command runs; the container has started when it has ended well.
+    pub post_start: Option<Hook>,
+    /// Comes before the stop signal, within the grace period.
+    pub pre_stop: Option<Hook>,
+}
+
+/// What a hook does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Hook {
+    /// Runs a command ([`Check::Exec`]), which fails with another exit code than 0; or makes a
+    /// request ([`Check::HttpGet`]), which is done with any HTTP status. No other check.
+    Ask(Check),
+    /// Nothing, for this time.
+    Sleep(Duration),
 }

@@ -77,6 +77,10 @@ pub(super) fn read_pod(
     let restart_policy = table.take("restart-policy").and_then(|field| read_restart_policy(field, problems));
     let grace =
         table.take("termination-grace-period").and_then(|field| field.duration(Duration::ZERO, problems));
+    // Kubernetes rule: a grace period of 0 is 1 second.
+    let grace = grace
+        .map(|grace| if grace.is_zero() { Duration::from_secs(1) } else { grace })
+        .unwrap_or(Duration::from_secs(30));
     let backoff = match table.take("restart-backoff") {
         Some(field) => read_backoff(field, machine.restart_backoff, problems),
         None => machine.restart_backoff,
@@ -98,6 +102,7 @@ pub(super) fn read_pod(
         volumes: volumes.iter().map(|(name, _)| name.as_ref().map(|name| *name.get_ref())).collect(),
         hostname: hostname.unwrap_or_else(|| name_text.clone()),
         network: network.unwrap_or(Network::Host),
+        termination_grace_period: grace,
     };
     let containers = read_containers(&mut table, &surroundings, problems);
     table.finish(problems);
@@ -110,10 +115,7 @@ pub(super) fn read_pod(
     let pod = Pod {
         name: name_text,
         restart_policy: restart_policy.unwrap_or(RestartPolicy::Always),
-        // Kubernetes rule: a grace period of 0 is 1 second.
-        termination_grace_period: grace
-            .map(|grace| if grace.is_zero() { Duration::from_secs(1) } else { grace })
-            .unwrap_or(Duration::from_secs(30)),
+        termination_grace_period: grace,
         restart_backoff: backoff.unwrap_or(Backoff {
             initial: Duration::ZERO,
             max: Duration::ZERO,

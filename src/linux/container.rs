@@ -10,7 +10,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::call::{Call, Process, Program, Voice, describe_status};
@@ -30,6 +29,7 @@ use crate::oci::command::{self, Runtime, container_id};
 use crate::oci::spec::{self, DeviceKind, DeviceNumber, Facts};
 use crate::supervisor::action::ContainerAction;
 use crate::supervisor::event::{ContainerEvent, Event};
+use crate::supervisor::hook::HookKind;
 use crate::supervisor::probe::ProbeKind;
 use crate::supervisor::record::{Exit, ExitStatus, Instance, failure};
 use crate::supervisor::report::Severity;
@@ -48,6 +48,7 @@ pub struct Body {
     /// A host process that was started and is not its program yet.
     pub(super) execution: Option<Execution>,
     pub(super) tries: [Option<Try>; 3],
+    pub(super) hook: Option<(HookKind, Try)>,
     /// It is being removed; the instance's events are answered with that.
     pub(super) removing: bool,
 }
@@ -135,7 +136,7 @@ impl Host {
             }
             ContainerAction::Stop => {
                 if let Some(first) = self.body(place.id).and_then(|body| body.first.as_ref()) {
-                    first.signal(Signal::SIGTERM);
+                    first.send(place.container.stop_signal.number());
                 }
             }
             ContainerAction::Kill => self.kill(place),
@@ -143,11 +144,14 @@ impl Host {
                 if let Some(body) = self.body_mut(place.id) {
                     body.removing = true;
                     body.tries = [None, None, None];
+                    body.hook = None;
                 }
                 self.go_on_removing(place);
             }
             ContainerAction::Probe(kind) => self.probe(place, kind),
             ContainerAction::CancelProbe(kind) => self.cancel_probe(place, kind),
+            ContainerAction::Hook(kind) => self.begin_hook(place, kind),
+            ContainerAction::CancelHook(kind) => self.cancel_hook(place, kind),
         }
     }
 
@@ -472,6 +476,11 @@ impl Host {
                     call.read_output();
                 }
             }
+            CallSlot::Hook(_) => {
+                if let Some((_, Try::Exec(call))) = &mut body.hook {
+                    call.read_output();
+                }
+            }
         }
     }
 
@@ -533,6 +542,9 @@ impl Host {
                 Some(Some(Try::Exec(call))) => call.process.pid == pid,
                 Some(Some(Try::Network(_)) | None) | None => false,
             };
+            if matches!(&body.hook, Some((_, Try::Exec(call))) if call.process.pid == pid) {
+                return Some((id, Ended::Hook));
+            }
             ProbeKind::ALL.into_iter().find(exec).map(|kind| (id, Ended::Exec(kind)))
         });
         let Some((id, ended)) = found else { return false };
@@ -547,6 +559,7 @@ impl Host {
             }
             Ended::Lifecycle => self.note_call_ended(id, status),
             Ended::Exec(kind) => self.note_exec_ended(id, kind, status),
+            Ended::Hook => self.note_hook_ended(id, status),
         }
         true
     }
@@ -592,6 +605,7 @@ enum Ended {
     First,
     Lifecycle,
     Exec(ProbeKind),
+    Hook,
 }
 
 /// The end of a runtime's log.

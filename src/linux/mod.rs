@@ -15,6 +15,7 @@ pub mod container;
 pub mod crash;
 pub mod delegation;
 pub mod file_systems;
+pub mod hooks;
 pub mod host_process;
 pub mod initramfs;
 pub mod job;
@@ -314,6 +315,7 @@ impl Host {
                 }
                 Token::Execution(id) => self.note_execution(id),
                 Token::Probe(id, kind) => self.advance_probe(id, kind),
+                Token::Hook(id) => self.advance_hook(id),
                 Token::CallOutput(id, slot) => self.read_call_output(id, slot),
             }
         }

@@ -261,6 +261,9 @@ mod tests {
             probes: plan::Probes::default(),
             restart_policy: None,
             restart_policy_rules: Vec::new(),
+            hooks: plan::Hooks::default(),
+            stop_signal: crate::config::signal::StopSignal::SIGTERM,
+            termination_grace_period: None,
         }
     }
 

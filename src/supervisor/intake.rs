@@ -6,9 +6,10 @@
 use core::time::Duration;
 
 use super::event::{ContainerEvent, Event, Goal};
+use super::hook::{self, HookKind};
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
-use super::record::{Cause, End, Failure, Instance, State, StopReason};
+use super::record::{Cause, End, Failure, Instance, State, StopPhase, StopReason};
 use super::report::{self, Next, Report};
 use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, renewal, restart, shutdown};
 use crate::config::plan::{ContainerId, PodId, Role};
@@ -105,7 +106,10 @@ impl Supervisor {
             (State::Starting { exited: None, .. }, ContainerEvent::Started) => {
                 record.probes = Workers::begin_instance(&container.probes, now);
                 record.start_failures = 0;
-                record.state = State::Running { since: now };
+                record.state = match container.hooks.post_start {
+                    Some(_) => State::PostStart { since: now, hook: hook::Stage::Due },
+                    None => State::Running { since: now },
+                };
                 self.report(Report::Started { container: id });
             }
             (State::Starting { exited: Some(exit), .. }, ContainerEvent::Started) => {
@@ -116,9 +120,21 @@ impl Supervisor {
             (State::Starting { give_up_at, exited: None }, ContainerEvent::Exited(exit)) => {
                 record.state = State::Starting { give_up_at, exited: Some(exit) };
             }
-            (State::Created | State::Running { .. }, ContainerEvent::Exited(exit)) => {
+            (
+                State::Created | State::PostStart { .. } | State::Running { .. },
+                ContainerEvent::Exited(exit),
+            ) => {
                 self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
+            // It has not been told yet that its pod stops.
+            (
+                State::Stopping {
+                    reason: StopReason::Pod,
+                    phase: StopPhase::PreStop { .. } | StopPhase::Waiting { .. },
+                    ..
+                },
+                ContainerEvent::Exited(exit),
+            ) => self.note_end(id, Cause::Exit { exit, stopped: None }, now),
             (State::Stopping { reason, .. }, ContainerEvent::Exited(exit)) => {
                 self.note_end(id, Cause::Exit { exit, stopped: Some(reason) }, now);
             }
@@ -147,12 +163,21 @@ impl Supervisor {
             (State::Running { .. } | State::Stopping { .. }, ContainerEvent::Probed(kind, outcome, why)) => {
                 self.observe_probe(id, kind, outcome, why, now);
             }
+            (
+                State::PostStart { hook: hook::Stage::UnderWay { .. }, .. },
+                ContainerEvent::HookEnded(kind @ HookKind::PostStart, outcome),
+            )
+            | (
+                State::Stopping { phase: StopPhase::PreStop { hook: hook::Stage::UnderWay { .. } }, .. },
+                ContainerEvent::HookEnded(kind @ HookKind::PreStop, outcome),
+            ) => self.observe_hook(id, kind, outcome, now),
             // Late or doubled: the record has moved on.
             (
                 State::Absent
                 | State::Creating { .. }
                 | State::Created
                 | State::Starting { .. }
+                | State::PostStart { .. }
                 | State::Running { .. }
                 | State::Stopping { .. }
                 | State::Killing { .. }
@@ -173,7 +198,8 @@ impl Supervisor {
             | StopReason::StartupProbe
             | StopReason::LivenessProbe
             | StopReason::RestartAllContainers
-            | StopReason::Changed => return Cause::NeverRan,
+            | StopReason::Changed
+            | StopReason::PostStartHook => return Cause::NeverRan,
             StopReason::CreateTimeout => "create",
             StopReason::StartTimeout => "start",
         };
@@ -226,6 +252,50 @@ impl Supervisor {
             | PodState::TearingDown { .. }
             | PodState::Ended { .. } => Next::WasStopped,
             PodState::Waiting { .. } | PodState::SettingUp | PodState::Active => Next::Stays,
+        }
+    }
+
+    /// Notes how the hook that is under way has ended.
+    pub(super) fn observe_hook(
+        &mut self,
+        id: ContainerId,
+        kind: HookKind,
+        outcome: Result<(), Failure>,
+        now: Instant,
+    ) {
+        let Some(record) = self.record_mut(id) else { return };
+        let took = match &mut record.state {
+            State::PostStart { since, hook } => {
+                let (since, took) = (*since, hook.took(now));
+                if outcome.is_ok() {
+                    record.state = State::Running { since };
+                }
+                took
+            }
+            State::Stopping { phase, .. } => {
+                let StopPhase::PreStop { hook } = *phase else { return };
+                *phase = StopPhase::Waiting { since: now };
+                hook.took(now)
+            }
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Killing { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => return,
+        };
+        match outcome {
+            Ok(()) => self.report(Report::HookDone { container: id, kind, took }),
+            Err(why) => {
+                record.failure = why;
+                self.report(Report::HookFailed { container: id, kind });
+                if kind == HookKind::PostStart {
+                    self.begin_stop(id, StopReason::PostStartHook, now);
+                }
+            }
         }
     }
 

@@ -21,6 +21,8 @@ pub mod alarm;
 pub mod announcer;
 pub mod escalation;
 pub mod event;
+pub mod grace;
+pub mod hook;
 mod intake;
 pub mod phase;
 pub mod pod;
@@ -44,10 +46,12 @@ use heapless::Deque;
 use self::action::{Action, ContainerAction};
 use self::alarm::Alarm;
 use self::event::Goal;
+use self::grace::{GracePeriods, effective_grace};
+use self::hook::HookKind;
 use self::pod::{Member, PodRecord, PodState, PodStopReason, PodView};
-use self::record::{Cause, End, Record, State, StopReason};
+use self::record::{Cause, End, Record, State, StopPhase, StopReason};
 use self::report::Report;
-use crate::config::plan::{Backoff, Container, ContainerId, Plan, PodId};
+use crate::config::plan::{Backoff, Container, ContainerId, Hook, Plan, PodId, Probe};
 use crate::limits::{GRACE_MIN, REPORTS_MAX};
 use crate::time::Instant;
 
@@ -330,6 +334,7 @@ impl Supervisor {
                 let reason = StopReason::RestartAllContainers;
                 match renewal::next_step(view) {
                     Some(renewal::Step::Stop(id)) => Some(Step::Upkeep(upkeep::Step::Stop(id, reason))),
+                    Some(renewal::Step::Signal(id)) => Some(Step::Upkeep(upkeep::Step::Signal(id))),
                     Some(renewal::Step::Kill(id)) => Some(Step::Upkeep(upkeep::Step::Kill(id, reason))),
                     Some(renewal::Step::Begin) => Some(Step::BeginAgain(view.id)),
                     None => upkeep::next_step(view, alarm).map(Step::Upkeep),
@@ -337,6 +342,7 @@ impl Supervisor {
             }
             PodState::Stopping { deadline, .. } => match shutdown::next_step(view, deadline, alarm) {
                 Some(shutdown::Step::Stop(id)) => Some(Step::Upkeep(upkeep::Step::Stop(id, StopReason::Pod))),
+                Some(shutdown::Step::Signal(id)) => Some(Step::Upkeep(upkeep::Step::Signal(id))),
                 Some(shutdown::Step::Kill(id)) => Some(Step::Upkeep(upkeep::Step::Kill(id, StopReason::Pod))),
                 Some(shutdown::Step::Create(id)) => Some(Step::Create(id)),
                 Some(shutdown::Step::TearDown) => Some(Step::TearDown(view.id)),
@@ -486,16 +492,27 @@ impl Supervisor {
                 self.container_action(id, ContainerAction::Start)
             }
             upkeep::Step::Stop(id, reason) => {
-                let grace = match reason {
-                    StopReason::RestartAllContainers => GRACE_MIN,
-                    StopReason::Pod
-                    | StopReason::StartupProbe
-                    | StopReason::LivenessProbe
-                    | StopReason::Changed
-                    | StopReason::CreateTimeout
-                    | StopReason::StartTimeout => self.grace(self.plan.containers.get(id.index())?.pod),
+                let (container, record) = self.member_mut(id)?;
+                let hook = if let State::PostStart { hook, .. } = record.state { Some(hook) } else { None };
+                // A sleep is nobody's but ours.
+                let is_ours = matches!(container.hooks.post_start, Some(Hook::Sleep(_)));
+                self.begin_stop(id, reason, now);
+                match hook {
+                    Some(hook::Stage::UnderWay { .. }) if !is_ours => {
+                        self.container_action(id, ContainerAction::CancelHook(HookKind::PostStart))
+                    }
+                    Some(hook::Stage::UnderWay { .. } | hook::Stage::Due) | None => None,
+                }
+            }
+            upkeep::Step::Signal(id) => {
+                let record = self.record_mut(id)?;
+                let State::Stopping { reason, grace_end, phase: StopPhase::Waiting { since } } = record.state
+                else {
+                    return None;
                 };
-                self.record_mut(id)?.state = State::Stopping { reason, since: now, grace };
+                let grace_end = grace_end.after(now.since(since));
+                let phase = StopPhase::Signalled { at: now };
+                record.state = State::Stopping { reason, grace_end, phase };
                 self.report(Report::StopSignalled { container: id, reason });
                 self.container_action(id, ContainerAction::Stop)
             }
@@ -555,6 +572,72 @@ impl Supervisor {
                 self.report_pod(id);
                 self.container_action(id, ContainerAction::CancelProbe(kind))
             }
+            upkeep::Step::BeginHook(id, kind) => self.begin_hook(id, kind, now),
+            upkeep::Step::EndHook(id, kind) => self.end_hook(id, kind, now),
+        }
+    }
+
+    /// Begins to stop a container that runs.
+    fn begin_stop(&mut self, id: ContainerId, reason: StopReason, now: Instant) {
+        let Some(grace) = self.container_grace(id, reason) else { return };
+        let Some((container, record)) = self.member_mut(id) else { return };
+        let phase = match container.hooks.pre_stop {
+            Some(_) if reason != StopReason::RestartAllContainers => {
+                StopPhase::PreStop { hook: hook::Stage::Due }
+            }
+            Some(_) | None => StopPhase::Waiting { since: now },
+        };
+        record.state = State::Stopping { reason, grace_end: now.after(grace), phase };
+    }
+
+    fn begin_hook(&mut self, id: ContainerId, kind: HookKind, now: Instant) -> Option<Action> {
+        let (container, record) = self.member_mut(id)?;
+        let hook = kind.of(&container.hooks)?;
+        let asks = matches!(hook, Hook::Ask(_));
+        let begun = hook::Stage::begin(hook, now);
+        let mut reason = None;
+        match &mut record.state {
+            State::PostStart { hook, .. } => *hook = begun,
+            State::Stopping { phase: StopPhase::PreStop { hook }, reason: why, .. } => {
+                *hook = begun;
+                reason = Some(*why);
+            }
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => return None,
+        }
+        if let Some(reason) = reason {
+            self.report(Report::PreStopBegun { container: id, reason });
+        }
+        if asks { self.container_action(id, ContainerAction::Hook(kind)) } else { None }
+    }
+
+    /// A sleep has ended; anything else has taken too long.
+    fn end_hook(&mut self, id: ContainerId, kind: HookKind, now: Instant) -> Option<Action> {
+        let (container, record) = self.member_mut(id)?;
+        let is_ours = matches!(kind.of(&container.hooks)?, Hook::Sleep(_));
+        let (State::PostStart { hook, .. } | State::Stopping { phase: StopPhase::PreStop { hook }, .. }) =
+            record.state
+        else {
+            return None;
+        };
+        if is_ours && hook.is_over(now) {
+            self.observe_hook(id, kind, Ok(()), now);
+            self.report_pod(id);
+            return None;
+        }
+        self.observe_hook(id, kind, Err(report::hook_timed_out(hook.took(now))), now);
+        match kind {
+            HookKind::PostStart => self.container_action(id, ContainerAction::CancelHook(kind)),
+            // It may go on beside the stop signal, and ends with its container.
+            HookKind::PreStop => None,
         }
     }
 
@@ -564,10 +647,21 @@ impl Supervisor {
 
     fn grace(&self, id: PodId) -> Duration {
         let own = self.plan.pods.get(id.index()).map_or(GRACE_MIN, |pod| pod.termination_grace_period);
-        match self.stop {
-            Some(stop) if stop.is_shortened() => own.min(GRACE_MIN),
-            Some(_) | None => own,
-        }
+        let limit = self.stop.filter(|stop| stop.is_shortened()).map(|_| GRACE_MIN);
+        effective_grace(own, None, limit)
+    }
+
+    fn container_grace(&self, id: ContainerId, reason: StopReason) -> Option<Duration> {
+        let container = self.plan.containers.get(id.index())?;
+        let probes = &container.probes;
+        let of = |probe: &Option<Probe>| probe.as_ref().and_then(|probe| probe.termination_grace_period);
+        let periods = GracePeriods {
+            pod: self.grace(container.pod),
+            container: container.termination_grace_period,
+            startup_probe: of(&probes.startup),
+            liveness_probe: of(&probes.liveness),
+        };
+        Some(grace::grace(&periods, reason))
     }
 
     fn backoff(&self, id: ContainerId) -> Option<Backoff> {

@@ -83,7 +83,13 @@ impl<'p> Policy<'p> {
             }
             // That was what it was stopped for.
             Some(StopReason::RestartAllContainers | StopReason::Changed) => return Decision::Restart,
-            Some(StopReason::Pod | StopReason::CreateTimeout | StopReason::StartTimeout) | None => {}
+            Some(
+                StopReason::Pod
+                | StopReason::CreateTimeout
+                | StopReason::StartTimeout
+                | StopReason::PostStartHook,
+            )
+            | None => {}
         }
         let code = match exit.status {
             ExitStatus::Code(_) | ExitStatus::Signal(_) => Some(exit.status.code()),

@@ -11,18 +11,19 @@
 use super::phase;
 use super::pod::{Member, PodState, PodView};
 use super::policy::{Decision, Policy};
-use super::record::{Record, State, StopReason};
+use super::record::{Record, State, StopPhase, StopReason};
 use super::report::Report;
 use super::{Action, Supervisor};
 use crate::config::plan::{ContainerId, PodId};
-use crate::limits::GRACE_MIN;
 use crate::time::Instant;
 
 /// What to do for a pod whose containers are all restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Send this container its stop signal.
+    /// Begin to stop this container.
     Stop(ContainerId),
+    /// Send this one its stop signal.
+    Signal(ContainerId),
     /// Kill this one: nothing of its own has run yet.
     Kill(ContainerId),
     /// Nothing of them is left: the pod begins again.
@@ -45,11 +46,12 @@ pub fn asks(view: &PodView, member: &Member) -> bool {
 pub fn next_step(view: &PodView) -> Option<Step> {
     let stop = |member: Member| match member.record.state {
         State::Creating { .. } | State::Created => Some(Step::Kill(member.id)),
-        State::Running { .. } => Some(Step::Stop(member.id)),
+        State::PostStart { .. } | State::Running { .. } => Some(Step::Stop(member.id)),
+        State::Stopping { phase: StopPhase::Waiting { .. }, .. } => Some(Step::Signal(member.id)),
         // Whether its own command runs already is known when `start` has returned.
         State::Starting { .. }
         | State::Absent
-        | State::Stopping { .. }
+        | State::Stopping { phase: StopPhase::PreStop { .. } | StopPhase::Signalled { .. }, .. }
         | State::Killing { .. }
         | State::Exited { .. }
         | State::Removing { .. }
@@ -66,8 +68,11 @@ impl Supervisor {
         self.pod_mut(id)?.state = PodState::RestartingAll { by, since: now };
         for record in self.records.get_mut(containers)? {
             // Whoever has been told already has no more time than the others.
-            if let State::Stopping { reason, grace, .. } = &mut record.state {
-                (*reason, *grace) = (StopReason::RestartAllContainers, GRACE_MIN);
+            if let State::Stopping { reason, grace_end, phase } = &mut record.state {
+                (*reason, *grace_end) = (StopReason::RestartAllContainers, now);
+                if let StopPhase::PreStop { .. } = phase {
+                    *phase = StopPhase::Waiting { since: now };
+                }
             }
         }
         self.report(Report::AllContainersRestarting { pod: id, by });

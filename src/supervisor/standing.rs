@@ -50,6 +50,8 @@ pub enum Awaited {
     Init(ContainerId),
     /// The startup probe of this container, which runs.
     StartupProbe(ContainerId),
+    /// The end of the post-start hook of this container, which runs.
+    PostStart(ContainerId),
     /// This container does not run yet.
     Start(ContainerId),
 }
@@ -152,6 +154,7 @@ fn stand(view: &PodView, member: &Member) -> Stand {
             }
             Awaited::StartupProbe(id)
         }
+        (State::PostStart { .. }, _) => Awaited::PostStart(id),
         (State::Absent | State::Creating { .. } | State::Created | State::Starting { .. }, role) => {
             if role == Role::Init { Awaited::Init(id) } else { Awaited::Start(id) }
         }
@@ -236,6 +239,9 @@ impl Display for Reason<'_> {
             Standing::Starting(Awaited::Init(id)) => write!(f, "{pod} waits for init container {}", name(id)),
             Standing::Starting(Awaited::StartupProbe(id)) => {
                 write!(f, "{pod} waits for {}'s startup probe", name(id))
+            }
+            Standing::Starting(Awaited::PostStart(id)) => {
+                write!(f, "{pod} waits for {}'s post-start hook", name(id))
             }
             Standing::Starting(Awaited::Start(id)) => write!(f, "{pod} waits for {} to start", name(id)),
             Standing::Failing(Retried::SetUp) => write!(f, "{pod} cannot be set up"),
