@@ -137,7 +137,7 @@ impl Condition {
 /// The conditions of a pod.
 pub fn conditions(view: &PodView) -> [Condition; 4] {
     let is_set_up = match view.record.state {
-        PodState::Active | PodState::Stopping { .. } => true,
+        PodState::Active | PodState::RestartingAll { .. } | PodState::Stopping { .. } => true,
         PodState::Waiting { .. }
         | PodState::SettingUp
         | PodState::TearingDown { .. }

@@ -47,13 +47,15 @@ pub fn phase(view: &PodView) -> Phase {
     match view.record.state {
         PodState::Waiting { .. } | PodState::SettingUp => Phase::Pending,
         // What it will end as is held back until it has ended (Kubernetes: status manager).
-        PodState::Active | PodState::Stopping { .. } => match counted(false) {
+        PodState::Active | PodState::RestartingAll { .. } | PodState::Stopping { .. } => match counted(false) {
             phase @ (Phase::Pending | Phase::Running) => phase,
             Phase::Succeeded | Phase::Failed if has_initialized(view) => Phase::Running,
             Phase::Succeeded | Phase::Failed => Phase::Pending,
         },
         PodState::TearingDown { reason, .. } | PodState::Ended { reason, .. } => match reason {
-            PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Phase::Failed,
+            PodStopReason::InitFailed(_)
+            | PodStopReason::DependencyFailed(_)
+            | PodStopReason::DeadlineExceeded => Phase::Failed,
             PodStopReason::Completed | PodStopReason::Requested => match counted(true) {
                 Phase::Succeeded => Phase::Succeeded,
                 // Main containers that never ran have not done what they were to do.
@@ -204,6 +206,7 @@ pub fn will_restart(view: &PodView, member: &Member) -> bool {
         (
             PodState::Waiting { .. }
             | PodState::SettingUp
+            | PodState::RestartingAll { .. }
             | PodState::Stopping { .. }
             | PodState::TearingDown { .. }
             | PodState::Ended { .. },

@@ -166,7 +166,7 @@ pub fn container_status<'a>(view: &PodView<'a>, member: &Member<'a>) -> Containe
     let last = match state {
         ContainerState::Terminated(_) if record.state.end().is_some_and(End::ran) => &record.former_exit,
         ContainerState::Terminated(_) | ContainerState::Waiting { .. } | ContainerState::Running { .. } => {
-            &record.last_exit
+            if record.last_exit.is_some() { &record.last_exit } else { &record.former_exit }
         }
     };
     let started = record.state.has_started() && record.probes.is_started(&member.container.probes);
@@ -199,9 +199,11 @@ fn state<'a>(view: &PodView<'a>, member: &Member<'a>) -> ContainerState<'a> {
 fn unstarted<'a>(view: &PodView<'a>, member: &Member<'a>) -> ContainerState<'a> {
     let is_over = match view.record.state {
         PodState::TearingDown { .. } | PodState::Ended { .. } => true,
-        PodState::Waiting { .. } | PodState::SettingUp | PodState::Active | PodState::Stopping { .. } => {
-            false
-        }
+        PodState::Waiting { .. }
+        | PodState::SettingUp
+        | PodState::Active
+        | PodState::RestartingAll { .. }
+        | PodState::Stopping { .. } => false,
     };
     if is_over && was_due(view, member) {
         return ContainerState::Terminated(Terminated {
@@ -227,6 +229,7 @@ fn unstarted<'a>(view: &PodView<'a>, member: &Member<'a>) -> ContainerState<'a> 
             return ContainerState::Waiting { reason: start_failure(step), message: &record.failure };
         }
         (None, Some(exit)) => after_exit(exit),
+        (None, None) if record.former_exit.is_some() => WaitingReason::RestartingAllContainers,
         (None, None) if view.inits().len() > 0 => WaitingReason::PodInitializing,
         (None, None) => WaitingReason::ContainerCreating,
     };
@@ -316,8 +319,10 @@ fn after_exit(exit: &Termination) -> WaitingReason {
             | StopReason::StartupProbe
             | StopReason::LivenessProbe
             | StopReason::CreateTimeout
-            | StopReason::StartTimeout,
+            | StopReason::StartTimeout
+            | StopReason::Changed,
         ) => WaitingReason::CrashLoopBackOff,
+        Some(StopReason::RestartAllContainers) => WaitingReason::RestartingAllContainers,
         Some(StopReason::PostStartHook) => WaitingReason::PostStartHookError,
     }
 }
@@ -387,6 +392,7 @@ pub fn pod_status<'a>(view: &PodView<'a>) -> PodStatus<'a> {
                 | PodStopReason::Requested,
             ),
         ) => None,
+        (Phase::Failed, Some(PodStopReason::DeadlineExceeded)) => Some(PodReason::DeadlineExceeded),
     };
     let message = match reason {
         Some(PodReason::DeadlineExceeded) => "Pod was active on the node longer than the specified deadline",
