@@ -249,7 +249,9 @@ impl Supervisor {
         match cause {
             Cause::Exit { .. } => {
                 let termination = Termination { instance, started_at, end, message };
-                record.former_exit = record.last_exit.replace(termination);
+                if let Some(former) = record.last_exit.replace(termination) {
+                    record.former_exit = Some(former);
+                }
             }
             Cause::StartFailed => record.start_failures = record.start_failures.saturating_add(1),
             Cause::NeverRan | Cause::LeftBehind => {}

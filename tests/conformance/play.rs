@@ -11,7 +11,7 @@ use outrigger::simulator::timeline::{Entry, Subject, What as Happened};
 use outrigger::supervisor::condition;
 use outrigger::supervisor::event::{ContainerEvent, Event, Goal};
 use outrigger::supervisor::hook::HookKind;
-use outrigger::supervisor::pod::PodView;
+use outrigger::supervisor::pod::{PodState, PodView};
 use outrigger::supervisor::probe::ProbeKind;
 use outrigger::supervisor::record::{Exit, ExitStatus};
 use outrigger::supervisor::report::Report;
@@ -382,6 +382,8 @@ impl Play {
                 is_new: self.changed_at[id].is_some_and(|at| last_start.is_some_and(|start| start >= at)),
             }
         };
+        let renewing = matches!(view.record.state, PodState::RestartingAll { .. });
+        let renewing = ("AllContainersRestarting".to_owned(), (renewing, String::new()));
         PodStatus {
             phase: pod.phase.name().to_owned(),
             reason: pod.reason.map(|it| it.name().to_owned()).unwrap_or_default(),
@@ -391,6 +393,7 @@ impl Play {
                     let reason = it.reason.map(|it| it.name().to_owned()).unwrap_or_default();
                     (it.kind.name().to_owned(), (it.holds, reason))
                 })
+                .chain([renewing])
                 .collect(),
             containers: view.members().map(container).collect(),
         }
@@ -431,6 +434,10 @@ fn shape(case: &Case) -> Result<Shape, String> {
         shape.pod_lines.push_str(&format!("restart-backoff = {{ initial = {initial:?}, max = {max:?} }}\n"));
     } else if !config.is_null() {
         return Err(not_understood(&format!("config {config}")));
+    }
+    if case.part("status") == "proposal" {
+        // What no release does yet is ours behind a switch.
+        shape.pod_lines.push_str("restart-sidecars-during-termination = true\n");
     }
     let deletes = case.actions.iter().filter_map(|it| split_remark(it).0.strip_prefix("delete pod"));
     shape.grace = deletes.filter_map(grace_of).next();

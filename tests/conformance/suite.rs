@@ -27,6 +27,7 @@ type Evaluator = fn(&Case, &[String]) -> Result<(), String>;
 
 fn evaluator(kind: &str) -> Option<Evaluator> {
     Some(match kind {
+        "deadline" => pass::deadline,
         "decision" => pass::decision,
         "init-failed" => pass::init_failed,
         "backoff" => backoff::entry,
