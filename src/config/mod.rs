@@ -25,6 +25,7 @@ pub mod qos;
 mod quantity;
 mod reader;
 mod resources;
+mod restart_policy;
 mod value;
 
 use self::machine::MachineFile;
@@ -47,7 +48,7 @@ pub struct Source {
 
 /// Every table that a configuration file can have, with its keys. `docs/config.md` describes
 /// each of them, and a test compares the two.
-pub const TABLES: [TableKind; 23] = [
+pub const TABLES: [TableKind; 25] = [
     machine::MACHINE,
     machine::RESTART_BACKOFF,
     boot::BOOT,
@@ -71,6 +72,8 @@ pub const TABLES: [TableKind; 23] = [
     admission::CAPACITY,
     admission::RESERVED,
     resources::OVERHEAD,
+    restart_policy::RESTART_RULE,
+    restart_policy::EXIT_CODES,
 ];
 
 /// Reads the machine file alone: what is needed before the pod files can be looked for.

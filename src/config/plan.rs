@@ -171,7 +171,7 @@ pub enum LogDestination {
 pub struct Pod {
     /// RFC 1123 label, unique in the plan.
     pub name: String,
-    /// What happens to a main or init container that ended.
+    /// What happens to a main or init container that ended and has no policy of its own.
     pub restart_policy: RestartPolicy,
     /// Time from the first stop signal of the pod to the last SIGKILL; shared by its containers.
     pub termination_grace_period: Duration,
@@ -291,6 +291,52 @@ pub struct Container {
     pub resources: Resources,
     /// How its health is found out. All `None` for regular init containers.
     pub probes: Probes,
+    /// What happens when it has ended; `None`: what its pod's policy says. `Always` for a sidecar.
+    pub restart_policy: Option<RestartPolicy>,
+    /// Rules that are asked before, in this order; the first that matches decides. Empty without a
+    /// policy of its own. At most `RESTART_RULES_MAX`.
+    pub restart_policy_rules: Vec<RestartRule>,
+}
+
+/// What happens to a container that ended by itself with certain exit codes (Kubernetes
+/// `restartPolicyRules`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartRule {
+    /// What happens.
+    pub action: RestartAction,
+    /// How the exit code is compared with `values`.
+    pub operator: Operator,
+    /// Exit codes, as a shell counts them: 128 + n for signal n. At most `EXIT_CODES_MAX`.
+    pub values: Vec<u8>,
+}
+
+impl RestartRule {
+    /// Whether an exit code is one that the rule is for.
+    pub fn matches(&self, code: u8) -> bool {
+        match self.operator {
+            Operator::In => self.values.contains(&code),
+            Operator::NotIn => !self.values.contains(&code),
+        }
+    }
+}
+
+/// What a [`RestartRule`] leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartAction {
+    /// The container is started again.
+    Restart,
+    /// All containers of its pod are stopped at once and started again, from the first init
+    /// container on.
+    RestartAllContainers,
+}
+
+/// How a [`RestartRule`] compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// The exit code is one of the values. An empty list matches nothing.
+    In,
+    /// The exit code is none of the values. An empty list matches everything.
+    NotIn,
 }
 
 /// The part of a container in the pod's lifecycle.

@@ -12,6 +12,7 @@ use super::plan::{Backoff, Container, Network, OnFailure, Pod, RestartPolicy, Vo
 use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
 use super::resources::{Written, read_overhead, read_resources, resolve_pod};
+use super::restart_policy::read_restart_policy;
 use crate::limits::{LIST_MAX, POD_CONTAINERS_MAX, PODS_MAX};
 
 pub(super) const POD: TableKind = TableKind {
@@ -122,15 +123,6 @@ pub(super) fn read_pod(
         on_failure: on_failure.unwrap_or(OnFailure::Nothing),
     };
     PodFile { file, pod, containers, name, after }
-}
-
-fn read_restart_policy(field: Field<'_>, problems: &mut ProblemList<'_>) -> Option<RestartPolicy> {
-    let policies = [
-        ("always", RestartPolicy::Always),
-        ("on-failure", RestartPolicy::OnFailure),
-        ("never", RestartPolicy::Never),
-    ];
-    field.choice(&policies, problems)
 }
 
 fn read_on_failure(

@@ -259,6 +259,8 @@ mod tests {
             image: plan::Image::Rootfs(Box::new(rootfs.clone())),
             resources: plan::Resources::default(),
             probes: plan::Probes::default(),
+            restart_policy: None,
+            restart_policy_rules: Vec::new(),
         }
     }
 
