@@ -456,7 +456,9 @@ impl Tree {
         let mut names: Vec<_> =
             self.mounts().flat_map(|mount| directories(&mount.join(&self.root))).collect();
         names.retain(|name| !own.starts_with(self.root.join(name)) && !self.is_foreign(name));
-        names.sort();
+        // That of the supervisor last: by it the next one knows that the others are ours, should this
+        // one be killed in between.
+        names.sort_by(|one, other| (one == SUPERVISOR, one).cmp(&(other == SUPERVISOR, other)));
         names.dedup();
         let ours = self.mounts().any(|mount| mount.join(&self.root).join(SUPERVISOR).is_dir());
         if let Some(name) = names.first().filter(|_| !ours && !self.given) {
