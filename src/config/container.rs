@@ -17,6 +17,7 @@ use super::probe::read_probe;
 use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
 use super::resources::{Written, read_resources};
+use super::restart_policy::{Restarts, read_restarts};
 use super::signal::read_stop_signal;
 use super::value::INSTANT_MIN;
 use crate::limits::{EXPANDED_BYTES_MAX, LIST_MAX, WORDS_MAX};
@@ -48,6 +49,7 @@ pub(super) const CONTAINER: TableKind = TableKind {
         "pre-stop",
         "stop-signal",
         "termination-grace-period",
+        "restart-policy-rules",
     ],
 };
 
@@ -99,7 +101,7 @@ pub(super) fn read_container(
     let name = table
         .take_required("name", problems, "add name = \"app\"")
         .and_then(|field| Some(Spanned::new(field.at(), field.name(problems)?.to_owned())));
-    let role = read_role(table.take("restart-policy"), section, problems);
+    let Restarts { role, policy, rules } = read_restarts(&mut table, section, problems);
     let source = table.take_one_of(&["rootfs", "bundle", "host-process"], problems);
     let mut variables = Variables::default();
     let image = match source {
@@ -151,33 +153,10 @@ pub(super) fn read_container(
         hooks,
         stop_signal: stop_signal.unwrap_or_default(),
         termination_grace_period: grace,
+        restart_policy: policy,
+        restart_policy_rules: rules,
     };
     Some(ContainerFile { container, name, resources })
-}
-
-/// An init container with any restart policy counts as the sidecar that it was meant to be, so
-/// that a misspelt policy leads to one message only.
-fn read_role(field: Option<Field<'_>>, section: Section, problems: &mut ProblemList<'_>) -> Role {
-    match (section, field) {
-        (Section::Init, None) => Role::Init,
-        (Section::Init, Some(field)) => {
-            let help = "\"always\" makes a sidecar; without the key it is a regular init container \
-                        and follows the pod's policy";
-            let policy = field.string(problems, help);
-            if let Some(policy) = policy.filter(|policy| *policy != "always") {
-                let says = format!("of an init container cannot be {}", quote(policy));
-                field.refuse(problems, &says, "only \"always\" is possible", help);
-            }
-            Role::Sidecar
-        }
-        (Section::Main, None) => Role::Main,
-        (Section::Main, Some(field)) => {
-            let help = "the pod's `restart-policy`, at the top of the file, holds for all its main \
-                        containers; a sidecar stands in `init-containers`";
-            field.refuse(problems, "is not possible in a main container", "not possible here", help);
-            Role::Main
-        }
-    }
 }
 
 fn refuse_beside(

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::body::{Body, Call, CallKind, Process};
 use super::invariants::{Broken, Invariant, require};
 use super::{at, at_mut, path};
-use crate::config::plan::{Container, ContainerId, Plan, Pod, PodId, RestartPolicy, Role};
+use crate::config::plan::{Container, ContainerId, Operator, Plan, Pod, PodId, RestartPolicy, Role};
 use crate::limits::GRACE_MIN;
 use crate::supervisor::action::{Action, ContainerAction};
 use crate::supervisor::event::{ContainerEvent, Event};
@@ -354,8 +354,17 @@ impl Witness {
         let Some((exit, exited_at)) = facts.exit else { return Ok(()) };
         require(Invariant::OneInstance, now >= exited_at, || "it has not ended yet".to_owned())?;
         let well = exit.status == ExitStatus::Code(0);
-        let policy = self.pod(container.pod)?.restart_policy;
-        let (may, why_not) = match (container.role, policy) {
+        let rule = container.restart_policy_rules.iter().find(|rule| {
+            rule.values.contains(&exit.status.code()) == (rule.operator == Operator::In)
+                && exit.status != ExitStatus::Unknown
+                && !facts.stopped_by_probe
+        });
+        let of_pod = self.pod(container.pod)?.restart_policy;
+        let (may, why_not) = match (container.role, container.restart_policy.unwrap_or(of_pod)) {
+            (Role::Main, _) if rule.is_some() => return Ok(()),
+            (Role::Init, _) if rule.is_some() => {
+                (!well || exit.oom_killed, "it is an init container that has succeeded")
+            }
             (Role::Sidecar, _) | (Role::Main, RestartPolicy::Always) => return Ok(()),
             (Role::Init, RestartPolicy::Always | RestartPolicy::OnFailure) => {
                 (!well || exit.oom_killed, "it is an init container that has succeeded")

@@ -26,6 +26,7 @@ pub mod hook;
 mod intake;
 pub mod phase;
 pub mod pod;
+pub mod policy;
 pub mod probe;
 pub mod record;
 pub mod report;
