@@ -45,11 +45,11 @@ pub(super) const CONTAINER: TableKind = TableKind {
         "liveness-probe",
         "readiness-probe",
         "restart-policy",
+        "restart-policy-rules",
         "post-start",
         "pre-stop",
         "stop-signal",
         "termination-grace-period",
-        "restart-policy-rules",
     ],
 };
 
@@ -150,11 +150,11 @@ pub(super) fn read_container(
         image,
         resources: resources.of_container(),
         probes,
+        restart_policy: policy,
+        restart_policy_rules: rules,
         hooks,
         stop_signal: stop_signal.unwrap_or_default(),
         termination_grace_period: grace,
-        restart_policy: policy,
-        restart_policy_rules: rules,
     };
     Some(ContainerFile { container, name, resources })
 }

@@ -71,12 +71,12 @@ pub const TABLES: [TableKind; 26] = [
     probe::EXEC,
     probe::HTTP_GET,
     probe::TCP_SOCKET,
-    hook::HOOK,
     admission::CAPACITY,
     admission::RESERVED,
     resources::OVERHEAD,
     restart_policy::RESTART_RULE,
     restart_policy::EXIT_CODES,
+    hook::HOOK,
 ];
 
 /// Reads the machine file alone: what is needed before the pod files can be looked for.

@@ -291,6 +291,11 @@ pub struct Container {
     pub resources: Resources,
     /// How its health is found out. All `None` for regular init containers.
     pub probes: Probes,
+    /// What happens when it has ended; `None`: what its pod's policy says. `Always` for a sidecar.
+    pub restart_policy: Option<RestartPolicy>,
+    /// Rules that are asked before, in this order; the first that matches decides. Empty without a
+    /// policy of its own. At most `RESTART_RULES_MAX`.
+    pub restart_policy_rules: Vec<RestartRule>,
     /// What is done beside its own command. Both `None` for regular init containers.
     pub hooks: Hooks,
     /// What asks it to end.
@@ -298,11 +303,6 @@ pub struct Container {
     /// Its own time from being told to stop to SIGKILL, not counting what it waits for its turn.
     /// `None`: its pod's. When the pod is stopped, the pod's ends it if that is earlier.
     pub termination_grace_period: Option<Duration>,
-    /// What happens when it has ended; `None`: what its pod's policy says. `Always` for a sidecar.
-    pub restart_policy: Option<RestartPolicy>,
-    /// Rules that are asked before, in this order; the first that matches decides. Empty without a
-    /// policy of its own. At most `RESTART_RULES_MAX`.
-    pub restart_policy_rules: Vec<RestartRule>,
 }
 
 /// What happens to a container that ended by itself with certain exit codes (Kubernetes

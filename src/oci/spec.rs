@@ -259,11 +259,11 @@ mod tests {
             image: plan::Image::Rootfs(Box::new(rootfs.clone())),
             resources: plan::Resources::default(),
             probes: plan::Probes::default(),
+            restart_policy: None,
+            restart_policy_rules: Vec::new(),
             hooks: plan::Hooks::default(),
             stop_signal: crate::config::signal::StopSignal::SIGTERM,
             termination_grace_period: None,
-            restart_policy: None,
-            restart_policy_rules: Vec::new(),
         }
     }
 

@@ -81,7 +81,6 @@ impl<'p> Policy<'p> {
             Some(StopReason::StartupProbe | StopReason::LivenessProbe) => {
                 return restart_if(self.effective() != RestartPolicy::Never);
             }
-            // Also after a failed hook: Kubernetes judges the end by itself then.
             Some(
                 StopReason::Pod
                 | StopReason::CreateTimeout
