@@ -8,6 +8,7 @@ pub mod capacity;
 pub mod cgroup;
 pub mod cgroup_layout;
 pub mod cgroup_limits;
+pub mod chance;
 pub mod clock;
 pub mod console;
 pub mod container;

@@ -3,14 +3,16 @@
 //! Every event meets every state. What does not fit (late, doubled, about a former instance)
 //! finds a record that has moved on, and changes nothing.
 
+use core::time::Duration;
+
 use super::event::{ContainerEvent, Event, Goal};
 use super::hook::{self, HookKind};
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
 use super::record::{Cause, End, Failure, Instance, State, StopPhase, StopReason};
 use super::report::{self, Next, Report};
-use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, restart};
-use crate::config::plan::{ContainerId, PodId};
+use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, renewal, restart, shutdown};
+use crate::config::plan::{ContainerId, PodId, Role};
 use crate::limits::GRACE_MIN;
 use crate::time::Instant;
 
@@ -35,8 +37,20 @@ impl Supervisor {
             Event::PodTornDown(id) => self.end_tear_down(id, None, now),
             Event::PodTearDownFailed(id, failure) => self.end_tear_down(id, Some(failure), now),
             Event::Container(id, instance, event) => self.handle_container(id, instance, event, now),
+            Event::ContainerChanged(id) => self.handle_change(id),
             Event::StopRequested(goal) => self.handle_stop(goal, now),
         }
+    }
+
+    fn handle_change(&mut self, id: ContainerId) {
+        let pod = self.plan.containers.get(id.index()).and_then(|container| self.pod_record(container.pod));
+        if pod.is_none_or(|pod| pod.stop_reason().is_some()) {
+            return;
+        }
+        let Some((container, record)) = self.member_mut(id) else { return };
+        record.changed = container.role != Role::Init && record.state.is_active();
+        record.backoff.forget();
+        record.start_failures = 0;
     }
 
     fn handle_stop(&mut self, goal: Goal, now: Instant) {
@@ -112,6 +126,15 @@ impl Supervisor {
             ) => {
                 self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
+            // It has not been told yet that its pod stops.
+            (
+                State::Stopping {
+                    reason: StopReason::Pod,
+                    phase: StopPhase::PreStop { .. } | StopPhase::Waiting { .. },
+                    ..
+                },
+                ContainerEvent::Exited(exit),
+            ) => self.note_end(id, Cause::Exit { exit, stopped: None }, now),
             (State::Stopping { reason, .. }, ContainerEvent::Exited(exit)) => {
                 self.note_end(id, Cause::Exit { exit, stopped: Some(reason) }, now);
             }
@@ -174,6 +197,8 @@ impl Supervisor {
             StopReason::Pod
             | StopReason::StartupProbe
             | StopReason::LivenessProbe
+            | StopReason::RestartAllContainers
+            | StopReason::Changed
             | StopReason::PostStartHook => return Cause::NeverRan,
             StopReason::CreateTimeout => "create",
             StopReason::StartTimeout => "start",
@@ -204,23 +229,29 @@ impl Supervisor {
 
     /// What happens to a container that has just ended.
     fn next_of(&self, id: ContainerId, now: Instant) -> Next {
-        let next = || {
-            let container = self.plan.containers.get(id.index())?;
-            let record = self.record(id)?;
-            let view = self.view(container.pod)?;
-            if !phase::will_restart(&view, &Member { id, container, record }) {
-                return None;
+        let Some((container, record)) = self.plan.containers.get(id.index()).zip(self.record(id)) else {
+            return Next::Stays;
+        };
+        let Some(view) = self.view(container.pod) else { return Next::Stays };
+        let member = Member { id, container, record };
+        if view.record.state == PodState::Active && renewal::asks(&view, &member) {
+            return Next::RestartsAll;
+        }
+        if phase::will_restart(&view, &member) {
+            let start_at = restart::start_at(record, &view.pod.restart_backoff);
+            return Next::RestartsIn(start_at.map_or(Duration::ZERO, |at| at.since(now)));
+        }
+        if let PodState::Stopping { deadline, .. } = view.record.state {
+            if let Some(at) = shutdown::restart_at(&view, &member, deadline) {
+                return Next::RestartsIn(at.since(now));
             }
-            Some(restart::start_at(record, &view.pod.restart_backoff)?.since(now))
-        };
-        let stopping = || {
-            let view = self.view(self.plan.containers.get(id.index())?.pod)?;
-            view.record.stop_reason()
-        };
-        match next() {
-            Some(pause) => Next::RestartsIn(pause),
-            None if stopping().is_some() => Next::WasStopped,
-            None => Next::Stays,
+        }
+        match view.record.state {
+            PodState::RestartingAll { .. }
+            | PodState::Stopping { .. }
+            | PodState::TearingDown { .. }
+            | PodState::Ended { .. } => Next::WasStopped,
+            PodState::Waiting { .. } | PodState::SettingUp | PodState::Active => Next::Stays,
         }
     }
 

@@ -44,9 +44,13 @@ pub struct Reported {
 pub fn phase(view: &PodView) -> Phase {
     match view.record.state {
         PodState::Waiting { .. } | PodState::SettingUp => Phase::Pending,
-        PodState::Active | PodState::Stopping { .. } => phase_of_containers(view),
+        PodState::Active | PodState::RestartingAll { .. } | PodState::Stopping { .. } => {
+            phase_of_containers(view)
+        }
         PodState::TearingDown { reason, .. } | PodState::Ended { reason, .. } => match reason {
-            PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Phase::Failed,
+            PodStopReason::InitFailed(_)
+            | PodStopReason::DependencyFailed(_)
+            | PodStopReason::DeadlineExceeded => Phase::Failed,
             PodStopReason::Completed | PodStopReason::Requested => {
                 let succeeded = view
                     .mains()
@@ -69,8 +73,7 @@ fn phase_of_containers(view: &PodView) -> Phase {
         Role::Init | Role::Main => !succeeded(&init),
     });
     let pending = pending && !main_seen;
-    let waiting =
-        view.mains().any(|main| !main.record.state.has_started() && main.record.last_exit.is_none());
+    let waiting = view.mains().any(|main| !main.record.state.has_started() && !main.record.has_run());
     if pending || waiting { Phase::Pending } else { Phase::Running }
 }
 
@@ -105,6 +108,7 @@ pub fn will_restart(view: &PodView, member: &Member) -> bool {
         (
             PodState::Waiting { .. }
             | PodState::SettingUp
+            | PodState::RestartingAll { .. }
             | PodState::Stopping { .. }
             | PodState::TearingDown { .. }
             | PodState::Ended { .. },

@@ -314,6 +314,10 @@ pub enum StopReason {
     CreateTimeout,
     /// The runtime's `start` took too long.
     StartTimeout,
+    /// All containers of its pod are restarted (Kubernetes: the reason RestartingAllContainers).
+    RestartAllContainers,
+    /// Its configuration has changed.
+    Changed,
     /// Its post-start hook failed (Kubernetes: PostStartHookError).
     PostStartHook,
 }
@@ -354,16 +358,34 @@ pub struct Record {
     pub instance: Instance,
     /// Starts after an exit (Kubernetes `restartCount`).
     pub restarts: u32,
-    /// How the newest instance that ran has ended. A start that failed does not touch it.
+    /// How the newest instance that ran has ended, since the pod last began with its first
+    /// container. A start that failed does not touch it.
     pub last_exit: Option<End>,
+    /// How the newest instance ended before all containers of the pod were last restarted.
+    pub former: Option<End>,
     /// The pause before the next restart.
     pub backoff: restart::Entry,
-    /// Starts that failed in a row.
+    /// Starts that failed in a row; 0 also if its configuration has changed since.
     pub start_failures: u32,
+    /// Whether its configuration has changed since the newest instance was created.
+    pub changed: bool,
     /// Why the last start, probe, hook or removal failed, in words.
     pub failure: Failure,
     /// Its probes, for the newest instance.
     pub probes: Workers,
+}
+
+impl Record {
+    /// The end that its next start comes after, if there was any.
+    pub fn end_before_start(&self) -> Option<End> {
+        if self.state == State::Absent { self.former } else { self.state.end() }
+    }
+
+    /// Whether an instance of it has run to its end, also if all containers were restarted since.
+    pub fn has_run(&self) -> bool {
+        let former = self.former.map(|end| end.cause);
+        self.last_exit.is_some() || matches!(former, Some(Cause::Exit { .. }))
+    }
 }
 
 #[cfg(test)]
