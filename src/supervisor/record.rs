@@ -228,7 +228,7 @@ impl End {
     pub fn ran(self) -> bool {
         match self.cause {
             Cause::Exit { .. } => true,
-            Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => false,
+            Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => false,
         }
     }
 
@@ -236,7 +236,7 @@ impl End {
     pub fn is_success(self, role: Role) -> bool {
         match self.cause {
             Cause::Exit { exit, .. } => exit.is_success(role),
-            Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => false,
+            Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => false,
         }
     }
 }
@@ -253,6 +253,9 @@ pub enum Cause {
     },
     /// It never ran: the runtime could not create or start it.
     StartFailed,
+    /// Its `start` took too long, and it was killed: nobody knows whether its own command ran
+    /// (Kubernetes: a container in an unknown state).
+    MayHaveRun,
     /// It never ran: the pod was stopped before.
     NeverRan,
     /// It could not be killed or removed. What is left of it is out of our hands.
