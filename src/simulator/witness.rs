@@ -143,6 +143,8 @@ impl Witness {
             | ContainerEvent::Removed
             | ContainerEvent::RemoveFailed(_)
             | ContainerEvent::Probed(..)
+            | ContainerEvent::TerminationMessage(_)
+            | ContainerEvent::LastLines(_)
             | ContainerEvent::HookEnded(..) => {}
         }
         Ok(())
