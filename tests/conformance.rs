@@ -91,7 +91,7 @@ fn further_cases_hold() {
 fn an_expectation_that_nobody_understands_fails_its_case() {
     let with = |case: &Case, text: &str| Case { expected: vec![text.to_owned()], ..case.clone() };
     for case in own_cases() {
-        let tried = suite::run(&[with(&case, "frobnicates(x) quickly"), ]);
+        let tried = suite::run(&[with(&case, "frobnicates(x) quickly")]);
         let failed = match &tried[0].verdict {
             Verdict::Failed(why) => why.contains("not understood") || why.contains("refused"),
             Verdict::NotApplicable(_) => true,

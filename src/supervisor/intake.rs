@@ -264,7 +264,9 @@ impl Supervisor {
         let next = self.next_of(id, now);
         match cause {
             Cause::Exit { exit, .. } => self.report(Report::Exited { container: id, exit, next }),
-            Cause::StartFailed | Cause::MayHaveRun => self.report(Report::StartFailed { container: id, next }),
+            Cause::StartFailed | Cause::MayHaveRun => {
+                self.report(Report::StartFailed { container: id, next })
+            }
             Cause::NeverRan | Cause::LeftBehind => {}
         }
     }

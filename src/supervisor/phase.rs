@@ -47,7 +47,8 @@ pub fn phase(view: &PodView) -> Phase {
     match view.record.state {
         PodState::Waiting { .. } | PodState::SettingUp => Phase::Pending,
         // What it will end as is held back until it has ended (Kubernetes: status manager).
-        PodState::Active | PodState::RestartingAll { .. } | PodState::Stopping { .. } => match counted(false) {
+        PodState::Active | PodState::RestartingAll { .. } | PodState::Stopping { .. } => match counted(false)
+        {
             phase @ (Phase::Pending | Phase::Running) => phase,
             Phase::Succeeded | Phase::Failed if has_initialized(view) => Phase::Running,
             Phase::Succeeded | Phase::Failed => Phase::Pending,
@@ -199,10 +200,7 @@ pub fn is_pod_ready(view: &PodView) -> bool {
 pub fn will_restart(view: &PodView, member: &Member) -> bool {
     let Some(end) = member.record.state.end() else { return false };
     match (view.record.state, end.cause) {
-        (
-            PodState::Active,
-            Cause::Exit { .. } | Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan,
-        ) => {
+        (PodState::Active, Cause::Exit { .. } | Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan) => {
             Policy::of(view.pod, member.container).should_restart(end)
         }
         (PodState::Active, Cause::LeftBehind) => false,

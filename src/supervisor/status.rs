@@ -166,7 +166,11 @@ pub fn container_status<'a>(view: &PodView<'a>, member: &Member<'a>) -> Containe
     let last = match state {
         ContainerState::Terminated(_) if record.state.end().is_some_and(End::ran) => &record.former_exit,
         ContainerState::Terminated(_) | ContainerState::Waiting { .. } | ContainerState::Running { .. } => {
-            if record.last_exit.is_some() { &record.last_exit } else { &record.former_exit }
+            if record.last_exit.is_some() {
+                &record.last_exit
+            } else {
+                &record.former_exit
+            }
         }
     };
     let started = record.state.has_started() && record.probes.is_started(&member.container.probes);

@@ -23,7 +23,9 @@ pub(crate) fn config(case: &Case, expected: &[String]) -> Result<(), String> {
     }
     match input.get("maxContainerRestartPeriod").and_then(json_seconds) {
         Some(max) => keys.push(format!("max = {:?}", write_duration(max))),
-        None if input.get("reducedDefault") == Some(&Value::Bool(true)) => keys.push("max = \"60s\"".to_owned()),
+        None if input.get("reducedDefault") == Some(&Value::Bool(true)) => {
+            keys.push("max = \"60s\"".to_owned())
+        }
         None => {}
     }
     let lines = format!("restart-backoff = {{ {} }}\n", keys.join(", "));
@@ -124,7 +126,9 @@ fn statement(text: &str, backoff: &Backoff) -> Result<(), String> {
     let (head, rest) = text.split_once(": kept at ").ok_or_else(|| not_understood(text))?;
     let (kept, removed) = rest.split_once(", removed at ").ok_or_else(|| not_understood(text))?;
     let backoff = match (head.strip_prefix("custom expiry "), head.strip_prefix("default, max ")) {
-        (Some(expiry), _) => Backoff { reset: duration(expiry).ok_or_else(|| not_understood(text))?, ..*backoff },
+        (Some(expiry), _) => {
+            Backoff { reset: duration(expiry).ok_or_else(|| not_understood(text))?, ..*backoff }
+        }
         (None, Some(max)) => {
             let max = duration(max).ok_or_else(|| not_understood(text))?;
             Backoff { max, reset: max * 2, ..*backoff }
@@ -147,7 +151,10 @@ fn ticks(idle: &[&String], in_backoff: &[&String], backoff: &Backoff) -> Result<
     for text in in_backoff {
         let list = text.strip_prefix("inBackoff at ticks ").unwrap_or_default();
         for part in list.split(", ") {
-            let (range, delay) = part.strip_suffix(')').and_then(|it| it.split_once(" (")).ok_or_else(|| not_understood(text))?;
+            let (range, delay) = part
+                .strip_suffix(')')
+                .and_then(|it| it.split_once(" ("))
+                .ok_or_else(|| not_understood(text))?;
             let delay: u64 = delay.trim_start_matches("delay ").parse().map_err(|_| not_understood(text))?;
             let (from, to) = range.split_once('-').unwrap_or((range, range));
             let bounds: (Result<u64, _>, Result<u64, _>) = (from.parse(), to.parse());

@@ -60,9 +60,11 @@ pub(crate) fn behaviour(container: &Value) -> Result<Behaviour, String> {
     let number = |key: &str| container.get(key).and_then(json_seconds);
     let exit = match container.get("exitCode") {
         None | Some(Value::Null) => None,
-        Some(code) => {
-            Some(code.as_u64().and_then(|code| u8::try_from(code).ok()).ok_or(not_understood(&format!("exitCode {code}")))?)
-        }
+        Some(code) => Some(
+            code.as_u64()
+                .and_then(|code| u8::try_from(code).ok())
+                .ok_or(not_understood(&format!("exitCode {code}")))?,
+        ),
     };
     let mut behaviour = match (container.get("behaviour"), container.get("command")) {
         (Some(Value::String(words)), _) => worded(words)?,
@@ -119,7 +121,8 @@ fn command(words: &[Value]) -> Result<Behaviour, String> {
 }
 
 fn from_program(program: &Program) -> Behaviour {
-    let run = Run { lasts: program.lasts, exit: program.exit, files: program.files.clone(), ..Run::default() };
+    let run =
+        Run { lasts: program.lasts, exit: program.exit, files: program.files.clone(), ..Run::default() };
     let handler = program.on_sigterm.map(|exit| Handler { exit, ..Handler::default() });
     Behaviour { runs: vec![run], on_sigterm: handler, ..Behaviour::default() }
 }
@@ -176,7 +179,10 @@ fn clause(text: &str, all: &mut Behaviour, handling: &mut bool) -> Option<()> {
         Some((code, after))
     };
     let exit = text.strip_prefix("exits ").or(text.strip_prefix("exit ")).map(exits);
-    let sleep = text.strip_prefix("sleeps ").or(text.strip_prefix("sleep ")).or(Some(text).filter(|it| duration(it).is_some()));
+    let sleep = text
+        .strip_prefix("sleeps ")
+        .or(text.strip_prefix("sleep "))
+        .or(Some(text).filter(|it| duration(it).is_some()));
     let sleep = sleep.and_then(super::text::seconds);
     if *handling {
         let handler = all.on_sigterm.get_or_insert_default();

@@ -75,13 +75,10 @@ pub(crate) fn read_folder(folder: &Path) -> Vec<Case> {
 }
 
 fn read_file(file: &Path) -> Vec<Case> {
-    let parsed = fs::read(file).map_err(|error| error.to_string()).and_then(|bytes| {
-        serde_json::from_slice::<Value>(&bytes).map_err(|error| error.to_string())
-    });
-    let broken = |why: String| Case {
-        broken: Some(why),
-        ..Case::new(file, 0, &Value::Null)
-    };
+    let parsed = fs::read(file)
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).map_err(|error| error.to_string()));
+    let broken = |why: String| Case { broken: Some(why), ..Case::new(file, 0, &Value::Null) };
     let document = match parsed {
         Ok(document) => document,
         Err(error) => return vec![broken(error)],

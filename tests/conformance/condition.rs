@@ -27,7 +27,11 @@ pub(crate) enum Condition {
     Phase(String),
     PhaseIsFinal,
     PodReady(bool),
-    PodCondition { name: String, holds: bool, reason: Option<String> },
+    PodCondition {
+        name: String,
+        holds: bool,
+        reason: Option<String>,
+    },
     /// Something of one container, of some, or of all.
     Containers(Vec<String>, Container),
     NoInitWithCode0Restarted,
@@ -234,7 +238,10 @@ fn worded(text: &str, names: &[String]) -> Option<Condition> {
         return Some(Condition::All(both.to_vec()));
     }
     if let Some(rest) = text.strip_suffix(" running") {
-        return Some(Condition::Containers(whom(rest.strip_suffix(" containers").unwrap_or(rest))?, Container::Running));
+        return Some(Condition::Containers(
+            whom(rest.strip_suffix(" containers").unwrap_or(rest))?,
+            Container::Running,
+        ));
     }
     if let Some(rest) = text.strip_prefix("no OOMKilled for ") {
         return Some(Condition::Containers(whom(rest)?, Container::NotOomKilled));
@@ -272,9 +279,9 @@ impl Condition {
             Condition::Exits(a) => log.has(a, What::Exiting),
             Condition::HasRestarted(a) => log.count(a, What::Starting) >= 2,
             Condition::HasNotRestarted(a) => log.count(a, What::Starting) == 1,
-            Condition::StartsBefore(a, b) => {
-                log.first(a, What::Started, 0).is_some_and(|at| log.first(b, What::Starting, at + 1).is_some())
-            }
+            Condition::StartsBefore(a, b) => log
+                .first(a, What::Started, 0)
+                .is_some_and(|at| log.first(b, What::Starting, at + 1).is_some()),
             Condition::ExitsBefore(a, b) => {
                 log.first(a, What::Exiting, 0).is_some_and(|at| log.first(b, What::Exiting, at + 1).is_some())
             }
@@ -299,9 +306,10 @@ impl Condition {
             Condition::Containers(whom, what) => {
                 whom.iter().all(|name| status.container(name).is_some_and(|it| what.holds(it)))
             }
-            Condition::NoInitWithCode0Restarted => status.containers.iter().all(|it| {
-                !(it.is_init && it.restarts > 0 && it.end().is_some_and(|end| end.code == 0))
-            }),
+            Condition::NoInitWithCode0Restarted => status
+                .containers
+                .iter()
+                .all(|it| !(it.is_init && it.restarts > 0 && it.end().is_some_and(|end| end.code == 0))),
             _ => false,
         }
     }

@@ -30,7 +30,10 @@ pub(crate) const LIMITS: [Limit; 6] = [
         reason: "Containers are children of their supervisor and end with it; a new one starts them again. So \
                  there is none that runs on unchanged, and nothing of its probes to be kept.",
         concerns: |case| {
-            let restarts = case.actions.iter().any(|action| action == "restart supervisor" || action == "start supervisor");
+            let restarts = case
+                .actions
+                .iter()
+                .any(|action| action == "restart supervisor" || action == "start supervisor");
             // It shows in a main container or sidecar that is to run on.
             let unchanged = |text: &String| {
                 let lasting = containers_of(case.part("pod")).into_iter().filter_map(|it| {
@@ -88,7 +91,8 @@ pub(crate) const LIMITS: [Limit; 6] = [
                  is not taken up by a new one, which starts it again.",
         concerns: |case| {
             let deleted = case.actions.iter().position(|it| it.starts_with("delete pod"));
-            let restarted = case.actions.iter().position(|it| it == "start supervisor" || it == "restart supervisor");
+            let restarted =
+                case.actions.iter().position(|it| it == "start supervisor" || it == "restart supervisor");
             deleted.zip(restarted).is_some_and(|(deleted, restarted)| deleted < restarted)
         },
     },
@@ -157,8 +161,10 @@ pub(crate) const DEVIATIONS: [Deviation; 6] = [
             let words = input.get("case").and_then(Value::as_str).unwrap_or_default();
             let no_handler = words == "no handler";
             let probed_init = words.starts_with("regular init, running, startup pending");
-            let no_port = input.get("port").and_then(Value::as_i64).is_some_and(|port| !(1..=65535).contains(&port));
-            (no_handler || probed_init || no_port).then(|| Reading::Instead("refused when it is read".to_owned()))
+            let no_port =
+                input.get("port").and_then(Value::as_i64).is_some_and(|port| !(1..=65535).contains(&port));
+            (no_handler || probed_init || no_port)
+                .then(|| Reading::Instead("refused when it is read".to_owned()))
         },
     },
     Deviation {
@@ -167,7 +173,8 @@ pub(crate) const DEVIATIONS: [Deviation; 6] = [
                  Where a case deletes the pod with another one, the pod has that, and no hook of it sleeps longer.",
         reads: |case, text| {
             let given = case.actions.iter().find_map(|it| it.strip_prefix("delete pod gracePeriod="));
-            let own = case.part("pod").get("terminationGracePeriodSeconds").and_then(Value::as_u64).unwrap_or(30);
+            let own =
+                case.part("pod").get("terminationGracePeriodSeconds").and_then(Value::as_u64).unwrap_or(30);
             let differs = given.is_some_and(|given| given != format!("{own}s"));
             differs.then(|| Reading::Instead(text.to_owned()))
         },

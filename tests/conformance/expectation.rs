@@ -111,15 +111,25 @@ fn in_the_end(read: &[(String, Expectation)], history: &History, from: Duration)
     match never {
         Some((text, _)) => Err(format!("{text}: not so at the end of {}", describe(history))),
         None if plain.is_empty() => Ok(history.end),
-        None => Err(format!("these never hold together for {SETTLED:?}: {:?}", plain.iter().map(|it| it.0).collect::<Vec<_>>())),
+        None => Err(format!(
+            "these never hold together for {SETTLED:?}: {:?}",
+            plain.iter().map(|it| it.0).collect::<Vec<_>>()
+        )),
     }
 }
 
 /// When a condition with a time of its own is met first; `None` if that is no one moment.
-fn meet(when: &When, condition: &Condition, history: &History, that: Duration) -> Result<Option<Duration>, String> {
+fn meet(
+    when: &When,
+    condition: &Condition,
+    history: &History,
+    that: Duration,
+) -> Result<Option<Duration>, String> {
     let first = |from: Duration, until: Duration, also: &dyn Fn(Duration) -> bool| {
         let moments = std::iter::once(from).chain(history.moments());
-        let at = moments.filter(|at| (from..=until).contains(at)).find(|at| condition.holds(history, *at) && also(*at));
+        let at = moments
+            .filter(|at| (from..=until).contains(at))
+            .find(|at| condition.holds(history, *at) && also(*at));
         at.ok_or(format!("not between {from:?} and {until:?} of {}", describe(history)))
     };
     match when {
@@ -128,7 +138,12 @@ fn meet(when: &When, condition: &Condition, history: &History, that: Duration) -
             let from = match from {
                 From::LastAction => history.actions_ended,
                 From::Delete => history.deleted_at().ok_or("the pod was not deleted")?,
-                From::Start => history.marks.iter().find(|it| it.what == What::Starting).map(|it| it.at).ok_or("nothing started")?,
+                From::Start => history
+                    .marks
+                    .iter()
+                    .find(|it| it.what == What::Starting)
+                    .map(|it| it.at)
+                    .ok_or("nothing started")?,
                 From::That => that,
             };
             first(from, from + *limit, &|_| true).map(Some)
@@ -150,7 +165,9 @@ fn meet(when: &When, condition: &Condition, history: &History, that: Duration) -
         When::WhileRunning => {
             let from = history.deleted_at().ok_or("the pod was not deleted")?;
             let runs = |at: Duration| {
-                history.status(at).is_some_and(|it| it.containers.iter().any(|it| it.state == super::history::State::Running))
+                history.status(at).is_some_and(|it| {
+                    it.containers.iter().any(|it| it.state == super::history::State::Running)
+                })
             };
             first(from, history.end, &runs).map(Some)
         }
@@ -159,7 +176,10 @@ fn meet(when: &When, condition: &Condition, history: &History, that: Duration) -
             first(from, from + *limit, &|at| other.holds(history, at)).map(Some)
         }
         When::AfterExit(name, code) => {
-            let from = history.times(name, What::Exited(*code)).next().ok_or(format!("{name} has not exited with {code}"))?;
+            let from = history
+                .times(name, What::Exited(*code))
+                .next()
+                .ok_or(format!("{name} has not exited with {code}"))?;
             first(from, history.end, &|_| true).map(Some)
         }
     }
@@ -192,7 +212,9 @@ fn read_one(text: &str, names: &[String], read: &mut Vec<(String, Expectation)>)
     let expectation = expectation(stated, names).ok_or_else(|| not_understood(text))?;
     read.push((text.to_owned(), expectation));
     // A remark that can be read is meant.
-    if let Some(Expectation::Holds(when, condition)) = remark.and_then(|remark| remark_condition(remark, names)) {
+    if let Some(Expectation::Holds(when, condition)) =
+        remark.and_then(|remark| remark_condition(remark, names))
+    {
         read.push((text.to_owned(), Expectation::Holds(when, condition)));
     }
     Ok(())
@@ -287,9 +309,24 @@ pub(crate) fn describe(history: &History) -> String {
         let containers: Vec<String> = status
             .containers
             .iter()
-            .map(|it| format!("{}: {:?} last {:?} restarts {} ready {}", it.name, it.state, it.last.as_ref().map(|it| it.code), it.restarts, it.ready))
+            .map(|it| {
+                format!(
+                    "{}: {:?} last {:?} restarts {} ready {}",
+                    it.name,
+                    it.state,
+                    it.last.as_ref().map(|it| it.code),
+                    it.restarts,
+                    it.ready
+                )
+            })
             .collect();
-        text.push_str(&format!("      {:8.3} {} ready {}: {}\n", at.as_secs_f64(), status.phase, status.is_ready(), containers.join("; ")));
+        text.push_str(&format!(
+            "      {:8.3} {} ready {}: {}\n",
+            at.as_secs_f64(),
+            status.phase,
+            status.is_ready(),
+            containers.join("; ")
+        ));
     }
     text
 }

@@ -57,7 +57,9 @@ fn of_pod(pod: &Value, options: &Value, limits: bool) -> Result<Vec<(String, u64
     let overhead = pod.get("overhead").filter(|_| !option("ExcludeOverhead"));
     let mut names: Vec<String> = Vec::new();
     let tables = containers.iter().map(|it| it.get("resources")).chain([own]);
-    for table in tables.flatten().flat_map(|it| [it.get("requests"), it.get("limits")]).chain([overhead]).flatten() {
+    for table in
+        tables.flatten().flat_map(|it| [it.get("requests"), it.get("limits")]).chain([overhead]).flatten()
+    {
         names.extend(table.as_object().into_iter().flat_map(Map::keys).cloned());
     }
     names.sort();
@@ -69,7 +71,8 @@ fn of_pod(pod: &Value, options: &Value, limits: bool) -> Result<Vec<(String, u64
             Ok(Amounts { request: amount("requests")?, limit: amount("limits")? })
         };
         // As they stand: the cases ask for the formula, without the defaults of the API.
-        let each: Result<Vec<Amounts>, String> = containers.iter().map(|it| amounts(it.get("resources"))).collect();
+        let each: Result<Vec<Amounts>, String> =
+            containers.iter().map(|it| amounts(it.get("resources"))).collect();
         let each: Vec<(Role, Amounts)> = roles.iter().copied().zip(each?).collect();
         let result = effective(&name, &each, amounts(own)?, amount(overhead, &name)?);
         if let Some(value) = if limits { result.limit } else { result.request } {
@@ -233,8 +236,11 @@ pub(crate) fn termination_order(case: &Case, expected: &[String]) -> Result<(), 
     for text in expected {
         let (left, value) = text.split_once('=').ok_or_else(|| not_understood(text))?;
         let (word, arguments) = super::text::call(left).ok_or_else(|| not_understood(text))?;
-        let (true, Some(wanted)) = (word == "wait", duration(value)) else { return Err(not_understood(text)) };
-        let told = history.times(arguments[0], What::Sigterm).next().ok_or(format!("{left}: it got no signal"))?;
+        let (true, Some(wanted)) = (word == "wait", duration(value)) else {
+            return Err(not_understood(text));
+        };
+        let told =
+            history.times(arguments[0], What::Sigterm).next().ok_or(format!("{left}: it got no signal"))?;
         compare(text, &wanted.as_secs(), &(told - deleted).as_secs())?;
     }
     Ok(())

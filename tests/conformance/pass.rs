@@ -15,7 +15,11 @@ use super::setting::{Done, NOW, Setting, pass};
 use super::text::{flag, key_value, list, not_understood};
 
 /// Whether something is as expected.
-pub(crate) fn compare<T: PartialEq + std::fmt::Debug>(text: &str, expected: &T, actual: &T) -> Result<(), String> {
+pub(crate) fn compare<T: PartialEq + std::fmt::Debug>(
+    text: &str,
+    expected: &T,
+    actual: &T,
+) -> Result<(), String> {
     if expected == actual { Ok(()) } else { Err(format!("expected {text}, but it is {actual:?}")) }
 }
 
@@ -87,7 +91,8 @@ fn check_initialized(setting: &Setting, expected: &[String]) -> Result<(), Strin
     let supervisor = setting.supervisor();
     let view = supervisor.view(super::setting::POD).unwrap();
     for text in expected {
-        let wanted = text.strip_prefix("podHasInitialized=").and_then(flag).ok_or_else(|| not_understood(text))?;
+        let wanted =
+            text.strip_prefix("podHasInitialized=").and_then(flag).ok_or_else(|| not_understood(text))?;
         compare(text, &wanted, &outrigger::supervisor::phase::has_initialized(&view))?;
     }
     Ok(())
@@ -200,7 +205,9 @@ pub(crate) fn sequence(case: &Case, expected: &[String]) -> Result<(), String> {
             let actual: Vec<&str> = records.iter().map(String::as_str).collect();
             compare(text, &wanted, &actual)?;
         }
-        if let Some(before) = play.last_records.replace(records.clone()).filter(|_| wanted == "records unchanged") {
+        if let Some(before) =
+            play.last_records.replace(records.clone()).filter(|_| wanted == "records unchanged")
+        {
             compare(text, &before, &records)?;
         }
     }

@@ -87,7 +87,10 @@ impl Play {
             let path = format!("{}/{}", plan.pods[0].name, plan.containers[id].name);
             script.containers.insert(path, container_script(container, behaviour)?);
         }
-        if containers.iter().any(|it| it.get("mounts").is_some_and(|it| it.as_str().is_some_and(|it| it.contains("never")))) {
+        if containers
+            .iter()
+            .any(|it| it.get("mounts").is_some_and(|it| it.as_str().is_some_and(|it| it.contains("never"))))
+        {
             let pod = script.pods.entry(plan.pods[0].name.clone()).or_default();
             pod.set_up_fails = u32::MAX;
         }
@@ -192,7 +195,8 @@ impl Play {
 
     /// Until the pod has ended, or has been looked at for long enough.
     fn end(&mut self) -> Result<(), String> {
-        self.history.actions_ended = if self.history.acted_at.is_zero() { Duration::ZERO } else { self.now() };
+        self.history.actions_ended =
+            if self.history.acted_at.is_zero() { Duration::ZERO } else { self.now() };
         let limit = self.now() + LOOKED_AT;
         self.run_until(limit)?;
         self.history.end = self.now();
@@ -292,7 +296,11 @@ impl Play {
 
     fn note_entry(&mut self, entry: &Entry) {
         let at = entry.at.since(Instant::ZERO);
-        if let Happened::Reported { report: Report::ProbeFailed { container, kind: ProbeKind::Liveness }, .. } = &entry.what {
+        if let Happened::Reported {
+            report: Report::ProbeFailed { container, kind: ProbeKind::Liveness },
+            ..
+        } = &entry.what
+        {
             let name = self.names[container.index()].clone();
             self.history.note(at, &name, What::LivenessFailed);
         }
@@ -331,7 +339,8 @@ impl Play {
                     note(What::PreStopOver);
                 }
                 let by_itself = matches!(entry.what, Happened::HookEnded(..));
-                if let Some(it) = logged(&self.containers[id.index()][hook_key(*kind)]).filter(|_| by_itself) {
+                if let Some(it) = logged(&self.containers[id.index()][hook_key(*kind)]).filter(|_| by_itself)
+                {
                     self.history.note(at, &it.name, What::Exiting);
                 }
             }

@@ -88,7 +88,8 @@ fn toml(pod: &Value, shape: &Shape) -> Result<String, String> {
     }
     for name in &shape.more_mains {
         let name = our_name(name);
-        write!(text, "\n[[containers]]\nname = {name:?}\nrootfs = \"/image\"\ncommand = [\"run\"]\n").unwrap();
+        write!(text, "\n[[containers]]\nname = {name:?}\nrootfs = \"/image\"\ncommand = [\"run\"]\n")
+            .unwrap();
     }
     Ok(text)
 }
@@ -158,19 +159,18 @@ fn probe(text: &mut String, ours: &str, probe: &Value, shape: &Shape) -> Result<
         Some((None, None, None)) | None => "exec = { command = [\"probe\"] }".to_owned(),
     };
     write!(text, "{ours} = {{ {asked}").unwrap();
-    for (key, ours) in
-        [
-            ("initialDelaySeconds", "initial-delay"),
-            ("periodSeconds", "period"),
-            ("timeoutSeconds", "timeout"),
-            ("terminationGracePeriodSeconds", "termination-grace-period"),
-        ]
-    {
+    for (key, ours) in [
+        ("initialDelaySeconds", "initial-delay"),
+        ("periodSeconds", "period"),
+        ("timeoutSeconds", "timeout"),
+        ("terminationGracePeriodSeconds", "termination-grace-period"),
+    ] {
         if let Some(value) = probe.get(key) {
             write!(text, ", {ours} = {:?}", duration(value)?).unwrap();
         }
     }
-    for (key, ours) in [("successThreshold", "success-threshold"), ("failureThreshold", "failure-threshold")] {
+    for (key, ours) in [("successThreshold", "success-threshold"), ("failureThreshold", "failure-threshold")]
+    {
         if let Some(value) = probe.get(key) {
             write!(text, ", {ours} = {value}").unwrap();
         }

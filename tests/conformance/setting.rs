@@ -9,7 +9,9 @@ use outrigger::supervisor::action::{Action, ContainerAction};
 use outrigger::supervisor::event::{ContainerEvent, Event};
 use outrigger::supervisor::pod::{PodRecord, PodState, PodStopReason};
 use outrigger::supervisor::probe::{Outcome, ProbeKind, Workers};
-use outrigger::supervisor::record::{Cause, End, ExitStatus, Instance, Record, State, StopReason, Termination, failure};
+use outrigger::supervisor::record::{
+    Cause, End, ExitStatus, Instance, Record, State, StopReason, Termination, failure,
+};
 use outrigger::time::Instant;
 use serde_json::Value;
 
@@ -119,7 +121,8 @@ impl Setting {
 
     pub(crate) fn supervisor(&self) -> Supervisor {
         let pods = vec![self.pod.clone()].into_boxed_slice();
-        Supervisor::with_records(Rc::clone(&self.plan), pods, self.records.clone().into_boxed_slice()).unwrap()
+        Supervisor::with_records(Rc::clone(&self.plan), pods, self.records.clone().into_boxed_slice())
+            .unwrap()
     }
 }
 
@@ -185,7 +188,13 @@ fn is_restarting_all(supervisor: &Supervisor) -> bool {
     supervisor.pod_record(POD).is_some_and(|pod| matches!(pod.state, PodState::RestartingAll { .. }))
 }
 
-fn perform(supervisor: &Supervisor, names: &[String], action: &Action, ends: bool, done: &mut Done) -> Vec<Event> {
+fn perform(
+    supervisor: &Supervisor,
+    names: &[String],
+    action: &Action,
+    ends: bool,
+    done: &mut Done,
+) -> Vec<Event> {
     let (id, instance, action) = match *action {
         Action::SetUpPod(pod) => {
             done.set_up = true;

@@ -79,10 +79,13 @@ fn statement(text: &str, program: &mut Program) -> Result<bool, String> {
         ["touch", file] => program.files.push((now, (*file).to_owned(), true)),
         ["trap", .., "TERM" | "SIGTERM"] => {
             let code = text.split_once("exit ").and_then(|(_, rest)| rest.split(['\'', '"', ' ']).next());
-            program.on_sigterm = Some(code.and_then(|code| code.parse().ok()).ok_or_else(|| not_understood(text))?);
+            program.on_sigterm =
+                Some(code.and_then(|code| code.parse().ok()).ok_or_else(|| not_understood(text))?);
         }
         ["echo", ..] => match text.split_once('>') {
-            Some((_, file)) => program.files.push((now, file.trim_start_matches('>').trim().to_owned(), true)),
+            Some((_, file)) => {
+                program.files.push((now, file.trim_start_matches('>').trim().to_owned(), true))
+            }
             None => {}
         },
         _ => return Err(not_understood(text)),

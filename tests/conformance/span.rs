@@ -34,7 +34,13 @@ pub(crate) enum Point {
 #[derive(Clone, Debug)]
 pub(crate) enum Claim {
     /// `to` is so far behind `from`: not less, not more.
-    Distance { from: Point, to: Point, at_least: Duration, at_most: Duration, strictly: bool },
+    Distance {
+        from: Point,
+        to: Point,
+        at_least: Duration,
+        at_most: Duration,
+        strictly: bool,
+    },
     /// Starts of the one container (or of this one), from its first one on.
     StartOffsets(Option<String>, Vec<Duration>),
     /// The restarts of the only container are between these at this time.
@@ -49,8 +55,15 @@ pub(crate) enum Claim {
     ExitOrder(Vec<String>),
     PhaseSequence(Vec<String>),
     WaitsBetweenRuns(String, String),
-    StartsAgainAfter { who: String, gate: String },
-    HooksTogether { starts: bool, whose: Vec<String>, within: Duration },
+    StartsAgainAfter {
+        who: String,
+        gate: String,
+    },
+    HooksTogether {
+        starts: bool,
+        whose: Vec<String>,
+        within: Duration,
+    },
     HookRuns(Duration, Duration),
 }
 
@@ -68,7 +81,9 @@ fn sequence(text: &str, names: &[String]) -> Option<Claim> {
     }
     if let Some(rest) = text.strip_prefix("restartCount between ") {
         let (bounds, at) = match rest.split_once(" after ") {
-            Some((bounds, range)) => (bounds, duration(range.rsplit_once("..").map_or(range, |(_, end)| end))?),
+            Some((bounds, range)) => {
+                (bounds, duration(range.rsplit_once("..").map_or(range, |(_, end)| end))?)
+            }
             None => (rest, COUNTED_AT),
         };
         let (least, most) = bounds.split_once(" and ")?;
@@ -147,7 +162,9 @@ fn hooks(text: &str) -> Option<Claim> {
 /// `pod gone <= 110s after delete`, `50s <= finishedAt(a) - deleteTime <= 100s`, `SIGTERM(a) at t=10..12`.
 fn distance(text: &str) -> Option<Claim> {
     let any = (Duration::ZERO, Duration::MAX);
-    if let Some((subject, rest)) = text.split_once(" restart delay <= ").filter(|(left, _)| left.ends_with(" <=")) {
+    if let Some((subject, rest)) =
+        text.split_once(" restart delay <= ").filter(|(left, _)| left.ends_with(" <="))
+    {
         let (most, often) = rest.split_once(", ")?;
         let often = match often {
             "twice in a row" => 2,
@@ -167,7 +184,13 @@ fn distance(text: &str) -> Option<Claim> {
             None => (seconds(time)?.saturating_sub(EXACT), seconds(time)? + EXACT),
         };
         let to = point(subject)?;
-        return Some(Claim::Distance { from: Point::Delete, to, at_least: least, at_most: most, strictly: false });
+        return Some(Claim::Distance {
+            from: Point::Delete,
+            to,
+            at_least: least,
+            at_most: most,
+            strictly: false,
+        });
     }
     // A chain of comparisons around one difference.
     let mut parts: Vec<&str> = Vec::new();
@@ -189,8 +212,12 @@ fn distance(text: &str) -> Option<Claim> {
         let sign = signs[at.min(position)];
         match (sign, at < position) {
             (Compare::Equal, _) => (at_least, at_most) = (limit.saturating_sub(EXACT), limit + EXACT),
-            (Compare::AtMost | Compare::Less, true) | (Compare::AtLeast | Compare::More, false) => at_least = limit,
-            (Compare::AtLeast | Compare::More, true) | (Compare::AtMost | Compare::Less, false) => at_most = limit,
+            (Compare::AtMost | Compare::Less, true) | (Compare::AtLeast | Compare::More, false) => {
+                at_least = limit
+            }
+            (Compare::AtLeast | Compare::More, true) | (Compare::AtMost | Compare::Less, false) => {
+                at_most = limit
+            }
         }
     }
     (parts.len() > 1).then_some(Claim::Distance { from, to, at_least, at_most, strictly: false })
@@ -259,7 +286,12 @@ impl Point {
             Point::Deadline => history.deleted_at().map(|at| at + history.grace),
             Point::Gone => history.gone,
             Point::AllStopped => {
-                let last = history.marks.iter().filter(|it| matches!(it.what, What::Exited(_))).map(|it| it.at).last();
+                let last = history
+                    .marks
+                    .iter()
+                    .filter(|it| matches!(it.what, What::Exited(_)))
+                    .map(|it| it.at)
+                    .last();
                 let runs = history.statuses.last()?.1.containers.iter().any(|it| it.state == State::Running);
                 last.filter(|_| !runs)
             }
@@ -291,7 +323,8 @@ impl Claim {
                 let offsets: Vec<Duration> = starts.iter().map(|at| *at - starts[0]).collect();
                 // Each start takes its time, so the distance to the exact curve grows with them.
                 let near = |(nth, (is, should)): (usize, (&Duration, &Duration))| {
-                    is.abs_diff(*should) <= EXACT + Duration::from_millis(100) * u32::try_from(nth).unwrap_or(0)
+                    is.abs_diff(*should)
+                        <= EXACT + Duration::from_millis(100) * u32::try_from(nth).unwrap_or(0)
                 };
                 let all_near = offsets.iter().zip(expected).enumerate().all(near);
                 require(offsets.len() >= expected.len() && all_near, format!("they are {offsets:?}"))
@@ -302,13 +335,17 @@ impl Claim {
                 require((*least..=*most).contains(&count), format!("there are {count} at {at:?}"))
             }
             Claim::RestartDelay(least, most, often) => {
-                let ends: Vec<Duration> = pauses(history, &only()).into_iter().map(|(from, to)| to - from).collect();
+                let ends: Vec<Duration> =
+                    pauses(history, &only()).into_iter().map(|(from, to)| to - from).collect();
                 let fits = |run: &[Duration]| run.iter().all(|it| (*least..=*most).contains(it));
                 require(ends.windows(*often).any(fits), format!("they are {ends:?}"))
             }
             Claim::NeverDecreases(name) => {
-                let counts: Vec<u32> =
-                    history.statuses.iter().filter_map(|(_, it)| Some(it.container(name)?.restarts)).collect();
+                let counts: Vec<u32> = history
+                    .statuses
+                    .iter()
+                    .filter_map(|(_, it)| Some(it.container(name)?.restarts))
+                    .collect();
                 require(counts.is_sorted() && !counts.is_empty(), format!("they are {counts:?}"))
             }
             Claim::NoLivenessKill(limit) => {
@@ -326,49 +363,66 @@ impl Claim {
             }
             Claim::ExitOrder(order) => {
                 let time = |name: &String| {
-                    history.marks.iter().find(|it| it.who == *name && matches!(it.what, What::Exited(_))).map(|it| it.at)
+                    history
+                        .marks
+                        .iter()
+                        .find(|it| it.who == *name && matches!(it.what, What::Exited(_)))
+                        .map(|it| it.at)
                 };
                 let times: Option<Vec<Duration>> = order.iter().map(time).collect();
                 let times = times.ok_or(told("not all of them ended".to_owned()))?;
                 require(times.is_sorted(), format!("they are {times:?}"))
             }
             Claim::PhaseSequence(expected) => {
-                let mut phases: Vec<&str> = history.statuses.iter().map(|(_, it)| it.phase.as_str()).collect();
+                let mut phases: Vec<&str> =
+                    history.statuses.iter().map(|(_, it)| it.phase.as_str()).collect();
                 phases.dedup();
-                require(phases.windows(expected.len()).any(|run| run == expected), format!("they are {phases:?}"))
+                require(
+                    phases.windows(expected.len()).any(|run| run == expected),
+                    format!("they are {phases:?}"),
+                )
             }
             Claim::WaitsBetweenRuns(name, reason) => {
                 let long: Vec<(Duration, Duration)> =
                     pauses(history, name).into_iter().filter(|(from, to)| *to - *from > EXACT).collect();
                 let waits = |(from, to): &(Duration, Duration)| {
-                    let status = history.status(*from + (*to - *from) / 2).and_then(|it| it.container(name).cloned());
+                    let status =
+                        history.status(*from + (*to - *from) / 2).and_then(|it| it.container(name).cloned());
                     matches!(status.map(|it| it.state), Some(State::Waiting(is)) if is == *reason)
                 };
                 require(!long.is_empty() && long.iter().all(waits), "not in every pause".to_owned())
             }
             Claim::StartsAgainAfter { who, gate } => {
                 let again = starts(who).get(1).copied().ok_or(told(format!("{who} is not started again")))?;
-                let open = history.statuses.iter().find(|(_, it)| {
-                    it.container(gate).is_some_and(|it| it.restarts > 0 && it.started)
-                });
+                let open = history
+                    .statuses
+                    .iter()
+                    .find(|(_, it)| it.container(gate).is_some_and(|it| it.restarts > 0 && it.started));
                 let open = open.ok_or(told(format!("{gate} does not start again")))?.0;
                 require(again >= open, format!("{again:?} is before {open:?}"))
             }
             Claim::HooksTogether { starts, whose, within } => {
                 let what = if *starts { What::PreStop } else { What::PreStopOver };
-                let of = |it: &&super::history::Mark| it.what == what && (whose.is_empty() || whose.contains(&it.who));
+                let of = |it: &&super::history::Mark| {
+                    it.what == what && (whose.is_empty() || whose.contains(&it.who))
+                };
                 let times: Vec<Duration> = history.marks.iter().filter(of).map(|it| it.at).collect();
                 let (first, last) = (times.iter().min(), times.iter().max());
                 let (first, last) = first.zip(last).ok_or(told("there are none".to_owned()))?;
-                require(times.len() >= whose.len().max(2) && *last - *first <= *within, format!("they are {times:?}"))
+                require(
+                    times.len() >= whose.len().max(2) && *last - *first <= *within,
+                    format!("they are {times:?}"),
+                )
             }
             Claim::HookRuns(length, tolerance) => {
                 let begins: Vec<Duration> =
                     history.marks.iter().filter(|it| it.what == What::PreStop).map(|it| it.at).collect();
                 let ends: Vec<Duration> =
                     history.marks.iter().filter(|it| it.what == What::PreStopOver).map(|it| it.at).collect();
-                let fits = |(begin, end): (&Duration, &Duration)| (*end - *begin).abs_diff(*length) <= *tolerance;
-                let all = !begins.is_empty() && begins.len() == ends.len() && begins.iter().zip(&ends).all(fits);
+                let fits =
+                    |(begin, end): (&Duration, &Duration)| (*end - *begin).abs_diff(*length) <= *tolerance;
+                let all =
+                    !begins.is_empty() && begins.len() == ends.len() && begins.iter().zip(&ends).all(fits);
                 require(all, format!("they begin at {begins:?} and end at {ends:?}"))
             }
         }

@@ -57,7 +57,8 @@ pub(crate) fn phase(case: &Case, expected: &[String]) -> Result<(), String> {
         let status = given.map(|(_, status)| container_status(status)).transpose()?;
         statuses.push(StatusView { status, ..ours });
     }
-    let actual = of_statuses(statuses, flag_of(state, "podIsTerminal"), flag_of(state, "podHasInitialized")).name();
+    let actual =
+        of_statuses(statuses, flag_of(state, "podIsTerminal"), flag_of(state, "podHasInitialized")).name();
     for text in expected {
         let wanted = text.strip_prefix("phase=").ok_or_else(|| not_understood(text))?;
         compare(text, &wanted, &actual)?;
@@ -129,7 +130,8 @@ pub(crate) fn condition(case: &Case, expected: &[String]) -> Result<(), String> 
     for text in expected {
         let (stated, remark) = super::text::split_remark(text);
         let (name, rest) = stated.split_once('=').ok_or_else(|| not_understood(text))?;
-        let (value, reason) = rest.split_once(' ').map_or((rest, None), |(value, reason)| (value, Some(reason)));
+        let (value, reason) =
+            rest.split_once(' ').map_or((rest, None), |(value, reason)| (value, Some(reason)));
         let value = super::text::flag(value).ok_or_else(|| not_understood(text))?;
         let statuses = containers.iter().map(view);
         let actual = match name {
@@ -185,7 +187,9 @@ fn describe(words: &str) -> Option<(Vec<Described>, bool, Phase)> {
         }
         let ordinals = [("first ", 0), ("one ", 0), ("second ", 1), ("third ", 2)];
         let ordinal = ordinals.iter().find_map(|(word, nth)| Some((*nth, part.strip_prefix(word)?)));
-        if let Some((nth, state)) = ordinal.filter(|(_, state)| kind(state.split(' ').next().unwrap_or("")).is_none()) {
+        if let Some((nth, state)) =
+            ordinal.filter(|(_, state)| kind(state.split(' ').next().unwrap_or("")).is_none())
+        {
             if let Some(it) = containers.get_mut(nth) {
                 if set(it, state).is_some() {
                     continue;

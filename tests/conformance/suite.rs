@@ -95,7 +95,9 @@ fn try_case(case: &Case, of_this_id: usize) -> Tried {
 /// One text for each case that failed.
 pub(crate) fn failures(tried: &[Tried]) -> Vec<String> {
     let failure = |it: &Tried| match &it.verdict {
-        Verdict::Failed(why) => Some(format!("{} ({}): {}\n    {why}", it.case.id, it.case.kind, it.case.title)),
+        Verdict::Failed(why) => {
+            Some(format!("{} ({}): {}\n    {why}", it.case.id, it.case.kind, it.case.title))
+        }
         Verdict::Passed | Verdict::NotApplicable(_) => None,
     };
     tried.iter().filter_map(failure).collect()
@@ -117,7 +119,10 @@ pub(crate) fn totals(tried: &[Tried]) -> String {
     let mut text = String::new();
     for (kind, counts) in kinds {
         (0..3).for_each(|column| sum[column] += counts[column]);
-        text.push_str(&format!("{kind}: {} passed, {} not applicable, {} failed\n", counts[0], counts[1], counts[2]));
+        text.push_str(&format!(
+            "{kind}: {} passed, {} not applicable, {} failed\n",
+            counts[0], counts[1], counts[2]
+        ));
     }
     text.push_str(&format!("all: {} passed, {} not applicable, {} failed", sum[0], sum[1], sum[2]));
     text

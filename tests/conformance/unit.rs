@@ -23,9 +23,10 @@ pub(crate) fn probe_unit(case: &Case, expected: &[String]) -> Result<(), String>
     if says("worker: ") {
         return worker_step(input, expected);
     }
-    let is_status = |text: &String| super::text::key_value(text).is_some_and(|(key, value)| {
-        (key == "started" || key == "ready") && flag(value).is_some()
-    });
+    let is_status = |text: &String| {
+        super::text::key_value(text)
+            .is_some_and(|(key, value)| (key == "started" || key == "ready") && flag(value).is_some())
+    };
     if expected.iter().any(|text| text == "refused when it is read") {
         return refused(input, expected);
     }
@@ -63,7 +64,8 @@ fn worker_continues(input: &Value, expected: &[String]) -> Result<(), String> {
         asked["restartPolicy"] = policy;
     }
     if let Some(codes) = given("restartRuleExitCodesIn") {
-        asked["restartPolicyRules"] = json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": codes}}]);
+        asked["restartPolicyRules"] =
+            json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": codes}}]);
     }
     if sidecar {
         asked["restartPolicy"] = "Always".into();
@@ -84,7 +86,8 @@ fn worker_continues(input: &Value, expected: &[String]) -> Result<(), String> {
     let done = pass(&mut setting.supervisor(), &setting.names);
     let again = done.mains.iter().chain(&done.inits).any(|name| name == "asked");
     for text in expected {
-        let wanted = text.strip_prefix("workerContinues=").and_then(flag).ok_or_else(|| not_understood(text))?;
+        let wanted =
+            text.strip_prefix("workerContinues=").and_then(flag).ok_or_else(|| not_understood(text))?;
         compare(text, &wanted, &again)?;
     }
     Ok(())
@@ -137,7 +140,11 @@ fn worker_step(input: &Value, expected: &[String]) -> Result<(), String> {
             "result: no result" => compare(text, &false, &any)?,
             "result: Success" => {
                 let record = &supervisor.record(super::pod::find(&setting.plan, "asked")?).unwrap().probes;
-                compare(text, &"Success", &format!("{:?}", record.worker(ProbeKind::Readiness).verdict()).as_str())?;
+                compare(
+                    text,
+                    &"Success",
+                    &format!("{:?}", record.worker(ProbeKind::Readiness).verdict()).as_str(),
+                )?;
             }
             _ => return Err(not_understood(text)),
         }
@@ -169,10 +176,14 @@ fn started_and_ready(input: &Value, expected: &[String]) -> Result<(), String> {
             }
             ["no", "readiness" | "startup" | "liveness", "probe" | "probes"] | ["started"] => {}
             [kind, "pending"] | [kind, "result", "pending" | "missing"] | ["no", kind, "result"] => {
-                shape.probes.push(("asked".to_owned(), probe_kind(kind).ok_or_else(|| not_understood(part))?));
+                shape
+                    .probes
+                    .push(("asked".to_owned(), probe_kind(kind).ok_or_else(|| not_understood(part))?));
             }
             [kind, "result", result] | [kind, result] => {
-                shape.probes.push(("asked".to_owned(), probe_kind(kind).ok_or_else(|| not_understood(part))?));
+                shape
+                    .probes
+                    .push(("asked".to_owned(), probe_kind(kind).ok_or_else(|| not_understood(part))?));
                 known[*kind] = (*result).into();
             }
             _ => return Err(not_understood(part)),

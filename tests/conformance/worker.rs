@@ -25,7 +25,9 @@ impl Asked {
     /// `input` has the thresholds.
     fn new(kind: ProbeKind, input: &Value) -> Result<Asked, String> {
         let mut probe = json!({});
-        for key in ["initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold"] {
+        for key in
+            ["initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold"]
+        {
             if let Some(value) = input.get(key) {
                 // Only a readiness probe may have another one than 1.
                 if key != "successThreshold" || kind == ProbeKind::Readiness {
@@ -129,7 +131,8 @@ pub(crate) fn sequence(case: &Case, expected: &[String]) -> Result<(), String> {
 /// `results after S,S,F: S,S,S`.
 fn results(text: &str, asked: &mut Asked) -> Result<(), String> {
     let not = || not_understood(text);
-    let (tries, wanted) = text.strip_prefix("results after ").and_then(|it| it.split_once(": ")).ok_or_else(not)?;
+    let (tries, wanted) =
+        text.strip_prefix("results after ").and_then(|it| it.split_once(": ")).ok_or_else(not)?;
     let tries: Option<Vec<Outcome>> = tries.split(',').map(|it| outcome(it.trim())).collect();
     let wanted: Option<Vec<Verdict>> = wanted.split(',').map(|it| verdict(it.trim())).collect();
     let mut actual = Vec::new();
@@ -144,7 +147,8 @@ fn results(text: &str, asked: &mut Asked) -> Result<(), String> {
 fn during_delay(input: &Value, list: &str) -> Result<(), String> {
     for part in list.split(", ") {
         let (kind, wanted) = part.split_once('=').ok_or_else(|| not_understood(part))?;
-        let kind = ProbeKind::ALL.into_iter().find(|it| it.name() == kind).ok_or_else(|| not_understood(part))?;
+        let kind =
+            ProbeKind::ALL.into_iter().find(|it| it.name() == kind).ok_or_else(|| not_understood(part))?;
         let mut asked = Asked::new(kind, input)?;
         let early = asked.now.after(asked.probe().initial_delay / 2);
         let wants = asked.workers.worker_mut(kind).want(&mut Alarm::new(early)).is_some();
@@ -187,7 +191,11 @@ fn steps(text: &str, asked: &mut Asked) -> Result<(), String> {
     }
     for step in text.split(", ") {
         if step == "on hold" {
-            compare("no try", &false, &Asked { probes: asked.probes.clone(), ..*asked }.try_once(Outcome::Success))?;
+            compare(
+                "no try",
+                &false,
+                &Asked { probes: asked.probes.clone(), ..*asked }.try_once(Outcome::Success),
+            )?;
             continue;
         }
         one_step(step, asked).ok_or_else(|| not_understood(step))??;
@@ -199,7 +207,8 @@ fn one_step(step: &str, asked: &mut Asked) -> Option<Result<(), String>> {
     let (word, rest) = step.split_at_checked(1)?;
     let outcome = outcome(word)?;
     asked.try_once(outcome);
-    for part in rest.split(" (").flat_map(|part| part.split(" -> ")).map(|it| it.trim_end_matches(')').trim()) {
+    for part in rest.split(" (").flat_map(|part| part.split(" -> ")).map(|it| it.trim_end_matches(')').trim())
+    {
         let checked = match part {
             "" => Ok(()),
             "run reset to 0" => {
@@ -238,9 +247,14 @@ pub(crate) fn expansion(case: &Case, expected: &[String]) -> Result<(), String> 
     for text in expected {
         let not = || not_understood(text);
         let (before, after) = text.split_once(" -> ").ok_or_else(not)?;
-        let before = before.split(" with ").next().and_then(|it| it.strip_prefix('"')?.strip_suffix('"')).ok_or_else(not)?;
+        let before = before
+            .split(" with ")
+            .next()
+            .and_then(|it| it.strip_prefix('"')?.strip_suffix('"'))
+            .ok_or_else(not)?;
         let after = after.strip_prefix('"').and_then(|it| it.strip_suffix('"')).ok_or_else(not)?;
-        let pod = json!({"containers": [{"name": "asked", "env": env, "readinessProbe": {"exec": [before]}}]});
+        let pod =
+            json!({"containers": [{"name": "asked", "env": env, "readinessProbe": {"exec": [before]}}]});
         let plan = plan(&pod, &Shape { keeps_commands: true, ..Shape::default() })?;
         let probe = plan.containers[0].probes.readiness.as_ref().ok_or_else(not)?;
         match &probe.check {
