@@ -21,6 +21,7 @@ mod host {
     mod host_process;
     mod idle;
     mod inside;
+    mod kept;
     mod leftovers;
     mod limits;
     mod logs;
