@@ -25,6 +25,7 @@ impl Supervisor {
             Event::PodSetUp(id) => {
                 if let Some(record) = self.setting_up(id) {
                     record.state = PodState::Active;
+                    record.has_remains = false;
                     record.failures = 0;
                 }
             }
