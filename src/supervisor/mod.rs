@@ -308,6 +308,10 @@ impl Supervisor {
                 }
                 match self.dependencies(view) {
                     Dependencies::Failed(id) => Some(end_or_stop(view, PodStopReason::DependencyFailed(id))),
+                    // Of a pod that the supervisor before had: nothing is to be started any more.
+                    Dependencies::Met if startup::is_completed(view) => {
+                        Some(end_or_stop(view, PodStopReason::Completed))
+                    }
                     Dependencies::Met => alarm.due(try_at).then_some(Step::SetUp(view.id)),
                     Dependencies::NotYet => None,
                 }

@@ -3,8 +3,10 @@
 
 use outrigger::config::plan::ContainerId;
 use outrigger::supervisor::event::{Event, Goal};
+use outrigger::supervisor::kept::Kept;
 use outrigger::supervisor::pod::{PodState, PodStopReason};
 use outrigger::supervisor::probe::ProbeKind;
+use outrigger::supervisor::record::{Cause, Record};
 use outrigger::time::Instant;
 use serde_json::{Value, json};
 
@@ -53,22 +55,35 @@ pub(crate) fn decision(case: &Case, expected: &[String]) -> Result<(), String> {
         _ => return Err(not_understood("the state has no `sandbox`")),
     }
     let mut changed = Vec::new();
-    // What was in a sandbox that is lost has gone with it.
-    for (name, known) in containers.iter().filter(|_| !lost) {
+    let mut kept = vec![Kept::default(); setting.names.len()];
+    for (name, known) in containers {
         if name.ends_with(" (older record)") {
             // Of each container we keep one record.
             continue;
         }
         setting.set(name, known)?;
+        let id = super::pod::find(&setting.plan, name)?;
+        let exit = match setting.records[id.index()].state.end().map(|end| end.cause) {
+            Some(Cause::Exit { exit, .. }) => Some(exit),
+            _ => None,
+        };
+        kept[id.index()] = Kept { restarts: 0, ran: true, exit };
         if known.get("specChanged") == Some(&Value::Bool(true)) {
-            changed.push(super::pod::find(&setting.plan, name)?);
+            changed.push(id);
         }
+    }
+    if lost {
+        // A pod loses what it has outside of containers only together with its supervisor.
+        setting.records.fill(Record::default());
     }
     if state.get("allContainersRestarting") == Some(&Value::Bool(true)) {
         // Which container asked for it plays no part any more.
         setting.pod.state = PodState::RestartingAll { by: ContainerId(0), since: NOW };
     }
     let mut supervisor = setting.supervisor();
+    if lost && !containers.is_empty() {
+        supervisor.restore(super::setting::POD, &kept, false, NOW);
+    }
     for id in changed {
         supervisor.handle(Event::ContainerChanged(id), NOW);
     }

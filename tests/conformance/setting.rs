@@ -181,6 +181,10 @@ fn run(supervisor: &mut Supervisor, names: &[String], ends: bool) -> Done {
         }
     }
     done.stopped = supervisor.pod_record(POD).and_then(PodRecord::stop_reason);
+    if done.stopped.is_some() {
+        // It did not go on.
+        done.killed_with_pod.append(&mut done.killed);
+    }
     done
 }
 
