@@ -119,7 +119,7 @@ pub(crate) struct Deviation {
     reads: fn(&Case, &str) -> Option<Reading>,
 }
 
-pub(crate) const DEVIATIONS: [Deviation; 7] = [
+pub(crate) const DEVIATIONS: [Deviation; 8] = [
     Deviation {
         name: "no-sandbox",
         reason: "A pod has no sandbox that is counted or that could be lost while its supervisor lives: \
@@ -185,6 +185,12 @@ pub(crate) const DEVIATIONS: [Deviation; 7] = [
             let differs = given.is_some_and(|given| given != format!("{own}s"));
             differs.then(|| Reading::Instead(text.to_owned()))
         },
+    },
+    Deviation {
+        name: "redirects-stay",
+        reason: "No probe follows a redirect to another host. What upstream's code does where it is told to \
+                 (`followNonLocalRedirects=true`), which it is for no probe, is left out.",
+        reads: |_, text| text.starts_with("followNonLocalRedirects=true: ").then_some(Reading::LeftOut),
     },
     Deviation {
         name: "log-names",
