@@ -79,7 +79,7 @@ fn container_step(view: &PodView, member: &Member, alarm: &mut Alarm) -> Option<
         }
         State::PostStart { .. } => None,
         State::Running { .. } => running_step(view, member, deadline.is_some(), alarm),
-        State::Stopping { reason, grace_end, phase } => {
+        State::Stopping { reason, grace_end, phase, .. } => {
             let end = deadline.map_or(grace_end, |deadline| deadline.min(grace_end));
             match phase {
                 StopPhase::PreStop { hook } => match hook.want(Some(end), alarm) {
