@@ -68,8 +68,14 @@ fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container])
         write_duration(pod.termination_grace_period),
         write_duration(GRACE_MIN)
     );
+    if pod.restart_sidecars_during_termination && stop_stages(containers).len() > 1 {
+        let _ = writeln!(out, "    a sidecar that ends before its turn is started again");
+    }
     write_probes(out, containers);
     write_restarts(out, pod, containers);
+    if let Some(deadline) = pod.active_deadline {
+        let _ = writeln!(out, "  fails if it is still up after {}", write_duration(deadline));
+    }
     if pod.essential {
         let failed = match pod.on_failure {
             OnFailure::Nothing => "it stays failed",
@@ -320,6 +326,10 @@ fn write_restarts(out: &mut String, pod: &Pod, containers: &[Container]) {
             write_duration(backoff.max),
             write_duration(backoff.reset)
         )
+    };
+    let pauses = match backoff.jitter {
+        0 => pauses,
+        jitter => format!("{pauses}; each up to {} % longer by chance", f64::from(jitter) / 10.0),
     };
     let _ = writeln!(out, "  restarts: {policy}, {pauses}");
     let own = containers.iter().filter(|container| {

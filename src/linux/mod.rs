@@ -8,6 +8,7 @@ pub mod capacity;
 pub mod cgroup;
 pub mod cgroup_layout;
 pub mod cgroup_limits;
+pub mod chance;
 pub mod clock;
 pub mod console;
 pub mod container;
@@ -47,6 +48,7 @@ pub mod sources;
 pub mod spawn;
 pub mod standard_streams;
 pub mod state_directory;
+pub mod termination_message;
 pub mod unmount;
 pub mod volumes;
 pub mod watchdog;
@@ -153,7 +155,9 @@ impl Host {
             Some((plan.pods.get(container.pod.index())?.name.as_str(), container.name.as_str()))
         });
         let output = Output::new(destination, Names::new(containers));
-        let opened = Tree::open(plan.machine.cgroup_root.as_deref()).and_then(|tree| {
+        let machine = &plan.machine;
+        let tree = Tree::open(machine.cgroup_root.as_deref(), !machine.single_process_oom_kill);
+        let opened = tree.and_then(|tree| {
             state.remove_leftovers()?;
             let output = output.map_err(|error| format!("cannot make the log pipes: {}", reason(&error)))?;
             Ok((tree, output))
@@ -307,7 +311,10 @@ impl Host {
                 Token::Signals => self.take_signals(),
                 Token::Timer => self.timer.acknowledge(),
                 Token::Cgroups => self.look_for_empty_cgroups(),
-                Token::LogWriter => self.output.handle_events(),
+                Token::LogWriter => {
+                    self.output.handle_events();
+                    self.tell_last_lines();
+                }
                 Token::FirstProcess(id) => {
                     // Ended, and to be reaped below; its descriptor stays readable until then.
                     self.unwatch_first_process(id);
@@ -365,7 +372,9 @@ impl Host {
         let Some(pod) = plan.pods.get(id.index()) else { return Ok(()) };
         self.cgroups.make_pod(&pod.name, &pod.resources)?;
         volumes::make(pod, &self.state.pod(&pod.name))?;
-        let isolated = plan.containers.get(pod.containers()).unwrap_or_default().iter().any(
+        let containers = plan.containers.get(pod.containers()).unwrap_or_default();
+        termination_message::make(containers, &self.state.pod(&pod.name))?;
+        let isolated = containers.iter().any(
             |container| matches!(&container.image, Image::Rootfs(rootfs) if rootfs.network == Network::None),
         );
         if let Some(network) = self.networks.get_mut(id.index()) {
@@ -382,6 +391,7 @@ impl Host {
         if let Some(network) = self.networks.get_mut(id.index()) {
             *network = None;
         }
+        termination_message::remove(&self.state.pod(&pod.name))?;
         volumes::remove(pod, &self.state.pod(&pod.name))?;
         self.cgroups.remove_pod(&pod.name)
     }

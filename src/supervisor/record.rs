@@ -233,6 +233,14 @@ pub struct End {
 }
 
 impl End {
+    /// Whether its own command ran, as far as anybody knows.
+    pub fn ran(self) -> bool {
+        match self.cause {
+            Cause::Exit { .. } => true,
+            Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => false,
+        }
+    }
+
     /// Whether a container in this role has succeeded with that.
     pub fn is_success(self, role: Role) -> bool {
         match self.cause {
@@ -323,6 +331,10 @@ pub enum StopReason {
     CreateTimeout,
     /// The runtime's `start` took too long.
     StartTimeout,
+    /// All containers of its pod are restarted (Kubernetes: the reason RestartingAllContainers).
+    RestartAllContainers,
+    /// Its configuration has changed.
+    Changed,
     /// Its post-start hook failed (Kubernetes: PostStartHookError).
     PostStartHook,
 }
@@ -354,6 +366,29 @@ pub fn failure(text: &str) -> Failure {
     kept
 }
 
+/// How an instance that ran has ended, with what its status tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Termination {
+    /// Which instance.
+    pub instance: Instance,
+    /// When its own command began; `None` if it was gone before that was seen, or if that was
+    /// before this supervisor.
+    pub started_at: Option<Instant>,
+    /// When and how it ended.
+    pub end: End,
+    /// Its termination message; empty if it left none.
+    pub message: Box<str>,
+}
+
+/// Which step of a start failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartStep {
+    /// It could not be made.
+    Create,
+    /// It was made, and its own command could not be started.
+    Start,
+}
+
 /// Everything that is known of one container.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
@@ -363,16 +398,42 @@ pub struct Record {
     pub instance: Instance,
     /// Starts after an exit (Kubernetes `restartCount`).
     pub restarts: u32,
-    /// How the newest instance that ran has ended. A start that failed does not touch it.
-    pub last_exit: Option<End>,
+    /// When the newest instance's own command began, while it runs.
+    pub started_at: Option<Instant>,
+    /// The termination message of the newest instance, until it has ended.
+    pub message: Box<str>,
+    /// How the newest instance that ran has ended, since the pod last began with its first
+    /// container. A start that failed does not touch it.
+    pub last_exit: Option<Termination>,
+    /// How the instance before that one has ended.
+    pub former_exit: Option<Termination>,
+    /// Which step of the last start failed; `None` once one has succeeded.
+    pub failed_step: Option<StartStep>,
+    /// How the newest instance ended before all containers of the pod were last restarted.
+    pub former: Option<End>,
     /// The pause before the next restart.
     pub backoff: restart::Entry,
-    /// Starts that failed in a row.
+    /// Starts that failed in a row; 0 also if its configuration has changed since.
     pub start_failures: u32,
+    /// Whether its configuration has changed since the newest instance was created.
+    pub changed: bool,
     /// Why the last start, probe, hook or removal failed, in words.
     pub failure: Failure,
     /// Its probes, for the newest instance.
     pub probes: Workers,
+}
+
+impl Record {
+    /// The end that its next start comes after, if there was any.
+    pub fn end_before_start(&self) -> Option<End> {
+        if self.state == State::Absent { self.former } else { self.state.end() }
+    }
+
+    /// Whether an instance of it has run to its end, also if all containers were restarted since.
+    pub fn has_run(&self) -> bool {
+        let former = self.former.map(|end| end.cause);
+        self.last_exit.is_some() || matches!(former, Some(Cause::Exit { .. }))
+    }
 }
 
 #[cfg(test)]
