@@ -82,6 +82,8 @@ pub enum State {
     Stopping {
         /// Who wants it stopped.
         reason: StopReason,
+        /// Whether it had started before: its post-start hook, if it has one, had ended well.
+        started: bool,
         /// When its time is over, unless the pod's own deadline is earlier or the least time after
         /// the stop signal is not. What it waits for its turn is added.
         grace_end: Instant,
@@ -156,12 +158,19 @@ impl State {
     /// Whether its own command runs, and its post-start hook, if it has one, has ended well. Kubernetes
     /// does not call a container running before.
     pub fn has_started(self) -> bool {
-        let hook_failed = matches!(
-            self,
-            State::Stopping { reason: StopReason::PostStartHook, .. }
-                | State::Killing { reason: StopReason::PostStartHook, .. }
-        );
-        self.runs() && !matches!(self, State::PostStart { .. }) && !hook_failed
+        match self {
+            State::Running { .. } => true,
+            State::Stopping { started, .. } => started,
+            State::Killing { ran, reason, .. } => ran && reason != StopReason::PostStartHook,
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::PostStart { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => false,
+        }
     }
 
     /// Whether it has started and has not been told to end.
