@@ -70,6 +70,8 @@ pub struct Machine {
     pub shutdown_timeout: Duration,
     /// What the first process of the machine prepares before any pod.
     pub boot: Boot,
+    /// How many containers may be being created or started at one time. `None`: any number.
+    pub start_spread: Option<usize>,
     /// What it mounts, in this order.
     pub file_systems: Vec<FileSystem>,
     /// The hardware watchdog, if it is to be used.

@@ -34,11 +34,13 @@ pub enum Invariant {
     Progress,
     /// One time brings a bounded number of actions, and a life a bounded number of turns.
     BoundedActions,
+    /// Only so many containers come up at one time.
+    StartSpread,
 }
 
 impl Invariant {
     /// All of them, in the order of docs/invariants.md.
-    pub const ALL: [Invariant; 14] = [
+    pub const ALL: [Invariant; 15] = [
         Invariant::InitOrder,
         Invariant::PodOrder,
         Invariant::PodLife,
@@ -53,6 +55,7 @@ impl Invariant {
         Invariant::NothingLeft,
         Invariant::Progress,
         Invariant::BoundedActions,
+        Invariant::StartSpread,
     ];
 
     /// Its name in docs/invariants.md and in messages.
@@ -72,6 +75,7 @@ impl Invariant {
             Invariant::NothingLeft => "nothing-left",
             Invariant::Progress => "progress",
             Invariant::BoundedActions => "bounded-actions",
+            Invariant::StartSpread => "start-spread",
         }
     }
 }

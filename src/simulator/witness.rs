@@ -37,6 +37,8 @@ struct Facts {
     sigterm_at: Option<Instant>,
     /// Of this instance: a probe had it stopped.
     stopped_by_probe: bool,
+    /// It was created, and has neither started nor failed to.
+    comes_up: bool,
     /// Its configuration has changed since this instance was created.
     changed: bool,
     /// All containers of the pod are restarted, and so is this one, whatever its policy.
@@ -119,6 +121,7 @@ impl Witness {
     ) -> Result<(), Broken> {
         let container = at(&self.plan.containers, id.index())?;
         let facts = at_mut(&mut self.facts, id.index())?;
+        facts.comes_up &= matches!(event, ContainerEvent::Created);
         match event {
             ContainerEvent::Started if container.role == Role::Sidecar && body.runs() => {
                 facts.passed |= container.probes.startup.is_none() && container.hooks.post_start.is_none();
@@ -276,6 +279,9 @@ impl Witness {
         if let Report::PreStopBegun { container, .. } = *report {
             at_mut(&mut self.facts, container.index())?.pre_stop_at = Some(now);
         }
+        if let Report::Killed { container, .. } = *report {
+            at_mut(&mut self.facts, container.index())?.comes_up = false;
+        }
         let timeouts = [StopReason::CreateTimeout, StopReason::StartTimeout];
         if let Report::Killed { container, reason, .. } = *report {
             if timeouts.contains(&reason) {
@@ -368,6 +374,11 @@ impl Witness {
         require(Invariant::PodOrder, self.stop_requests == 0 || needed, || {
             "the stop was requested, and nobody needs its pod any more".to_owned()
         })?;
+        let coming = self.facts.iter().filter(|facts| facts.comes_up).count();
+        let most = self.plan.machine.start_spread.filter(|_| !may_come_back);
+        require(Invariant::StartSpread, most.is_none_or(|most| coming < most), || {
+            format!("{coming} others are coming up")
+        })?;
         let (inits, _) = self.containers(container.pod)?;
         for it in inits.filter(|it| *it < id.index()) {
             require(Invariant::InitOrder, at(&self.facts, it)?.passed, || {
@@ -401,6 +412,7 @@ impl Witness {
         facts.stopped_by_probe = false;
         facts.restarts_anyway = false;
         facts.changed = false;
+        facts.comes_up = true;
         facts.stopped_alone = None;
         facts.pre_stop_at = None;
         facts.post_start_ended = false;

@@ -49,7 +49,7 @@ use self::event::Goal;
 use self::grace::{GracePeriods, effective_grace};
 use self::hook::HookKind;
 use self::pod::{Member, PodRecord, PodState, PodStopReason, PodView};
-use self::record::{Cause, End, Record, State, StopPhase, StopReason};
+use self::record::{Cause, End, Instance, Record, State, StopPhase, StopReason};
 use self::report::Report;
 use crate::config::plan::{Backoff, Container, ContainerId, Hook, Plan, PodId, Probe};
 use crate::limits::{GRACE_MIN, REPORTS_MAX};
@@ -273,11 +273,35 @@ impl Supervisor {
         let mut step = |id| self.view(PodId(id)).and_then(|view| self.pod_step(&view, alarm));
         // Stopping begins with the pods that others do not depend on, and those stand last: what
         // they have come to in this turn counts for the others already.
-        if self.stop.is_some() {
+        let step = if self.stop.is_some() {
             pods.rev().find_map(&mut step)
         } else {
             pods.into_iter().find_map(&mut step)
+        };
+        step.or_else(|| self.next_in_line(alarm).map(Step::Create))
+    }
+
+    /// Where only so many containers may come up at one time: the one whose turn it is. Who was
+    /// started least often goes first, then who stands first in the plan; so those that are started
+    /// again and again cannot keep out the others for ever.
+    fn next_in_line(&self, alarm: &mut Alarm) -> Option<ContainerId> {
+        let most = self.plan.machine.start_spread?;
+        if self.records.iter().filter(|record| record.state.comes_up()).count() >= most {
+            return None;
         }
+        let earlier = |one: Option<(Instance, ContainerId)>, other| one.map_or(other, |one| one.min(other));
+        let mut first = None;
+        for view in self.views().filter(|view| view.record.state == PodState::Active) {
+            let mut of_pod = first;
+            let note = &mut |member: &Member| {
+                of_pod = Some(earlier(of_pod, (member.record.instance, member.id)));
+            };
+            // One whose init container has failed is to be stopped instead.
+            if startup::each_due(&view, alarm, note).is_ok() {
+                first = of_pod;
+            }
+        }
+        first.map(|(_, id)| id)
     }
 
     fn pod_step(&self, view: &PodView, alarm: &mut Alarm) -> Option<Step> {
@@ -319,9 +343,12 @@ impl Supervisor {
                     return Some(Step::RestartAll(view.id, id));
                 }
                 match startup::next_step(view, alarm) {
-                    Some(startup::Step::Create(id)) => Some(Step::Create(id)),
+                    Some(startup::Step::Create(id)) if self.plan.machine.start_spread.is_none() => {
+                        Some(Step::Create(id))
+                    }
                     Some(startup::Step::Stop(reason)) => Some(Step::StopPod(view.id, reason)),
-                    None => upkeep::next_step(view, alarm).map(Step::Upkeep),
+                    // Of those that may not all come up at one time, `next_in_line` chooses.
+                    Some(startup::Step::Create(_)) | None => upkeep::next_step(view, alarm).map(Step::Upkeep),
                 }
             }
             PodState::RestartingAll { .. } => {
