@@ -111,11 +111,16 @@ fn start_stages<'p>(pod: &Pod, containers: &'p [Container]) -> Vec<Stage<'p>> {
                     (None, None) => "next waits until it runs".to_owned(),
                     (None, Some(hook)) => format!("next waits for its post-start hook: {hook}"),
                     (Some(probe), None) => {
-                        format!("next waits for its startup probe: {}", describe_startup(probe))
+                        format!(
+                            "next waits for its startup probe: {}{}",
+                            describe_startup(probe),
+                            describe_grace(probe)
+                        )
                     }
                     (Some(probe), Some(hook)) => format!(
-                        "next waits for its post-start hook: {hook}; then for its startup probe: {}",
-                        describe_startup(probe)
+                        "next waits for its post-start hook: {hook}; then for its startup probe: {}{}",
+                        describe_startup(probe),
+                        describe_grace(probe)
                     ),
                 };
                 stages.push(vec![(name, format!("{part}, {wait}"))]);
@@ -173,14 +178,13 @@ fn describe_stop(part: &str, container: &Container) -> String {
     let mut text = part.to_owned();
     if let Some(hook) = &container.hooks.pre_stop {
         let when = match container.role {
-            // At its turn would be too late to be of use: the hooks of all begin together.
-            Role::Sidecar => ", with the first of them its",
-            Role::Init | Role::Main => ",",
+            Role::Sidecar => " at once",
+            Role::Init | Role::Main => "",
         };
-        let _ = write!(text, "{when} pre-stop hook: {}", describe_hook(hook));
+        let _ = write!(text, ", pre-stop hook{when}: {}", describe_hook(hook));
     }
     if container.stop_signal != StopSignal::SIGTERM {
-        let _ = write!(text, ", by {}", container.stop_signal.name());
+        let _ = write!(text, ", {}", container.stop_signal.name());
     }
     if let Some(grace) = container.termination_grace_period {
         let _ = write!(text, ", SIGKILL after {}", write_duration(grace.max(GRACE_MIN)));
@@ -217,14 +221,19 @@ fn write_probes(out: &mut String, containers: &[Container]) {
         let name = container.name.as_str();
         let probes = &container.probes;
         if let (Role::Main, Some(probe)) = (container.role, &probes.startup) {
-            lines.push((name, "startup", format!("{}, else restarted", describe_startup(probe))));
+            let grace = describe_grace(probe);
+            lines.push((name, "startup", format!("{}, else restarted{grace}", describe_startup(probe))));
         }
         if let Some(probe) = &probes.liveness {
             let failures = times(probe.failure_threshold);
             lines.push((
                 name,
                 "liveness",
-                format!("{}, restarted after {failures} without success", describe(probe)),
+                format!(
+                    "{}, restarted after {failures} without success{}",
+                    describe(probe),
+                    describe_grace(probe)
+                ),
             ));
         }
         if let Some(probe) = &probes.readiness {
@@ -260,10 +269,14 @@ fn describe(probe: &Probe) -> String {
     if !probe.initial_delay.is_zero() {
         let _ = write!(text, " from {} on", write_duration(probe.initial_delay));
     }
-    if let Some(grace) = probe.termination_grace_period {
-        let _ = write!(text, ", SIGKILL after {}", write_duration(grace.max(GRACE_MIN)));
-    }
     text
+}
+
+fn describe_grace(probe: &Probe) -> String {
+    match probe.termination_grace_period {
+        Some(grace) => format!(", SIGKILL after {}", write_duration(grace.max(GRACE_MIN))),
+        None => String::new(),
+    }
 }
 
 fn describe_check(check: &Check) -> String {

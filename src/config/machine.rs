@@ -32,6 +32,7 @@ pub(super) const MACHINE: TableKind = TableKind {
         "capacity",
         "reserved",
         "start-spread",
+        "single-process-oom-kill",
     ],
 };
 pub(super) const RESTART_BACKOFF: TableKind =
@@ -73,6 +74,7 @@ impl Default for MachineFile {
                 start_spread: None,
                 capacity: Capacity::default(),
                 reserved: Capacity::default(),
+                single_process_oom_kill: false,
             },
             restart_backoff: Some(BACKOFF),
             is_complete: true,
@@ -128,6 +130,8 @@ pub(super) fn read_machine(mut table: Table<'_>, problems: &mut ProblemList<'_>)
     machine.shutdown_timeout = read_shutdown(table.take("shutdown"), problems);
     machine.capacity = read_capacity(table.take("capacity"), problems);
     machine.reserved = read_reserved(table.take("reserved"), &machine.capacity, problems);
+    machine.single_process_oom_kill =
+        table.take("single-process-oom-kill").and_then(|field| field.boolean(problems)).unwrap_or(false);
     table.finish(problems);
     file.is_complete = problems.count() == before;
     file

@@ -82,6 +82,8 @@ pub struct Machine {
     pub capacity: Capacity,
     /// What of it is not for pods: the kernel's, the supervisor's, that of other services.
     pub reserved: Capacity,
+    /// Whether the OOM killer takes one process of a container, not all of them together.
+    pub single_process_oom_kill: bool,
 }
 
 /// Amounts of what a machine has; `None` where nothing is known or said.

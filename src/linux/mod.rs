@@ -154,7 +154,9 @@ impl Host {
             Some((plan.pods.get(container.pod.index())?.name.as_str(), container.name.as_str()))
         });
         let output = Output::new(destination, Names::new(containers));
-        let opened = Tree::open(plan.machine.cgroup_root.as_deref()).and_then(|tree| {
+        let machine = &plan.machine;
+        let tree = Tree::open(machine.cgroup_root.as_deref(), !machine.single_process_oom_kill);
+        let opened = tree.and_then(|tree| {
             state.remove_leftovers()?;
             let output = output.map_err(|error| format!("cannot make the log pipes: {}", reason(&error)))?;
             Ok((tree, output))

@@ -255,50 +255,6 @@ impl Supervisor {
         }
     }
 
-    /// Notes how the hook that is under way has ended.
-    pub(super) fn observe_hook(
-        &mut self,
-        id: ContainerId,
-        kind: HookKind,
-        outcome: Result<(), Failure>,
-        now: Instant,
-    ) {
-        let Some(record) = self.record_mut(id) else { return };
-        let took = match &mut record.state {
-            State::PostStart { since, hook } => {
-                let (since, took) = (*since, hook.took(now));
-                if outcome.is_ok() {
-                    record.state = State::Running { since };
-                }
-                took
-            }
-            State::Stopping { phase, .. } => {
-                let StopPhase::PreStop { hook } = *phase else { return };
-                *phase = StopPhase::Waiting { since: now };
-                hook.took(now)
-            }
-            State::Absent
-            | State::Creating { .. }
-            | State::Created
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Killing { .. }
-            | State::Exited { .. }
-            | State::Removing { .. }
-            | State::Ended { .. } => return,
-        };
-        match outcome {
-            Ok(()) => self.report(Report::HookDone { container: id, kind, took }),
-            Err(why) => {
-                record.failure = why;
-                self.report(Report::HookFailed { container: id, kind });
-                if kind == HookKind::PostStart {
-                    self.begin_stop(id, StopReason::PostStartHook, now);
-                }
-            }
-        }
-    }
-
     pub(super) fn observe_probe(
         &mut self,
         id: ContainerId,

@@ -35,6 +35,7 @@ pub mod restart;
 pub mod shutdown;
 pub mod standing;
 pub mod startup;
+mod stop;
 pub mod upkeep;
 
 use core::time::Duration;
@@ -46,12 +47,11 @@ use heapless::Deque;
 use self::action::{Action, ContainerAction};
 use self::alarm::Alarm;
 use self::event::Goal;
-use self::grace::{GracePeriods, effective_grace};
-use self::hook::HookKind;
+use self::grace::effective_grace;
 use self::pod::{Member, PodRecord, PodState, PodStopReason, PodView};
-use self::record::{Cause, End, Instance, Record, State, StopPhase, StopReason};
+use self::record::{Cause, End, Instance, Record, State, StopReason};
 use self::report::Report;
-use crate::config::plan::{Backoff, Container, ContainerId, Hook, Plan, PodId, Probe};
+use crate::config::plan::{Backoff, Container, ContainerId, Plan, PodId};
 use crate::limits::{GRACE_MIN, REPORTS_MAX};
 use crate::time::Instant;
 
@@ -518,31 +518,8 @@ impl Supervisor {
                 self.record_mut(id)?.state = State::Starting { give_up_at, exited: None };
                 self.container_action(id, ContainerAction::Start)
             }
-            upkeep::Step::Stop(id, reason) => {
-                let (container, record) = self.member_mut(id)?;
-                let hook = if let State::PostStart { hook, .. } = record.state { Some(hook) } else { None };
-                // A sleep is nobody's but ours.
-                let is_ours = matches!(container.hooks.post_start, Some(Hook::Sleep(_)));
-                self.begin_stop(id, reason, now);
-                match hook {
-                    Some(hook::Stage::UnderWay { .. }) if !is_ours => {
-                        self.container_action(id, ContainerAction::CancelHook(HookKind::PostStart))
-                    }
-                    Some(hook::Stage::UnderWay { .. } | hook::Stage::Due) | None => None,
-                }
-            }
-            upkeep::Step::Signal(id) => {
-                let record = self.record_mut(id)?;
-                let State::Stopping { reason, grace_end, phase: StopPhase::Waiting { since } } = record.state
-                else {
-                    return None;
-                };
-                let grace_end = grace_end.after(now.since(since));
-                let phase = StopPhase::Signalled { at: now };
-                record.state = State::Stopping { reason, grace_end, phase };
-                self.report(Report::StopSignalled { container: id, reason });
-                self.container_action(id, ContainerAction::Stop)
-            }
+            upkeep::Step::Stop(id, reason) => self.stop_container(id, reason, now),
+            upkeep::Step::Signal(id) => self.send_stop_signal(id, now),
             upkeep::Step::Kill(id, reason) => {
                 let record = self.record_mut(id)?;
                 let former = record.state;
@@ -604,70 +581,6 @@ impl Supervisor {
         }
     }
 
-    /// Begins to stop a container that runs.
-    fn begin_stop(&mut self, id: ContainerId, reason: StopReason, now: Instant) {
-        let Some(grace) = self.container_grace(id, reason) else { return };
-        let Some((container, record)) = self.member_mut(id) else { return };
-        let phase = match container.hooks.pre_stop {
-            Some(_) if reason != StopReason::RestartAllContainers => {
-                StopPhase::PreStop { hook: hook::Stage::Due }
-            }
-            Some(_) | None => StopPhase::Waiting { since: now },
-        };
-        record.state = State::Stopping { reason, grace_end: now.after(grace), phase };
-    }
-
-    fn begin_hook(&mut self, id: ContainerId, kind: HookKind, now: Instant) -> Option<Action> {
-        let (container, record) = self.member_mut(id)?;
-        let hook = kind.of(&container.hooks)?;
-        let asks = matches!(hook, Hook::Ask(_));
-        let begun = hook::Stage::begin(hook, now);
-        let mut reason = None;
-        match &mut record.state {
-            State::PostStart { hook, .. } => *hook = begun,
-            State::Stopping { phase: StopPhase::PreStop { hook }, reason: why, .. } => {
-                *hook = begun;
-                reason = Some(*why);
-            }
-            State::Absent
-            | State::Creating { .. }
-            | State::Created
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Stopping { .. }
-            | State::Killing { .. }
-            | State::Exited { .. }
-            | State::Removing { .. }
-            | State::Ended { .. } => return None,
-        }
-        if let Some(reason) = reason {
-            self.report(Report::PreStopBegun { container: id, reason });
-        }
-        if asks { self.container_action(id, ContainerAction::Hook(kind)) } else { None }
-    }
-
-    /// A sleep has ended; anything else has taken too long.
-    fn end_hook(&mut self, id: ContainerId, kind: HookKind, now: Instant) -> Option<Action> {
-        let (container, record) = self.member_mut(id)?;
-        let is_ours = matches!(kind.of(&container.hooks)?, Hook::Sleep(_));
-        let (State::PostStart { hook, .. } | State::Stopping { phase: StopPhase::PreStop { hook }, .. }) =
-            record.state
-        else {
-            return None;
-        };
-        if is_ours && hook.is_over(now) {
-            self.observe_hook(id, kind, Ok(()), now);
-            self.report_pod(id);
-            return None;
-        }
-        self.observe_hook(id, kind, Err(report::hook_timed_out(hook.took(now))), now);
-        match kind {
-            HookKind::PostStart => self.container_action(id, ContainerAction::CancelHook(kind)),
-            // It may go on beside the stop signal, and ends with its container.
-            HookKind::PreStop => None,
-        }
-    }
-
     fn container_action(&self, id: ContainerId, action: ContainerAction) -> Option<Action> {
         Some(Action::Container(id, self.record(id)?.instance, action))
     }
@@ -676,19 +589,6 @@ impl Supervisor {
         let own = self.plan.pods.get(id.index()).map_or(GRACE_MIN, |pod| pod.termination_grace_period);
         let limit = self.stop.filter(|stop| stop.is_shortened()).map(|_| GRACE_MIN);
         effective_grace(own, None, limit)
-    }
-
-    fn container_grace(&self, id: ContainerId, reason: StopReason) -> Option<Duration> {
-        let container = self.plan.containers.get(id.index())?;
-        let probes = &container.probes;
-        let of = |probe: &Option<Probe>| probe.as_ref().and_then(|probe| probe.termination_grace_period);
-        let periods = GracePeriods {
-            pod: self.grace(container.pod),
-            container: container.termination_grace_period,
-            startup_probe: of(&probes.startup),
-            liveness_probe: of(&probes.liveness),
-        };
-        Some(grace::grace(&periods, reason))
     }
 
     fn backoff(&self, id: ContainerId) -> Option<Backoff> {
