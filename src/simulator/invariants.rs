@@ -36,11 +36,13 @@ pub enum Invariant {
     BoundedActions,
     /// Only so many containers come up at one time.
     StartSpread,
+    /// An essential pod helps itself as often as its escalation says, and no more.
+    Escalation,
 }
 
 impl Invariant {
     /// All of them, in the order of docs/invariants.md.
-    pub const ALL: [Invariant; 15] = [
+    pub const ALL: [Invariant; 16] = [
         Invariant::InitOrder,
         Invariant::PodOrder,
         Invariant::PodLife,
@@ -56,6 +58,7 @@ impl Invariant {
         Invariant::Progress,
         Invariant::BoundedActions,
         Invariant::StartSpread,
+        Invariant::Escalation,
     ];
 
     /// Its name in docs/invariants.md and in messages.
@@ -76,6 +79,7 @@ impl Invariant {
             Invariant::Progress => "progress",
             Invariant::BoundedActions => "bounded-actions",
             Invariant::StartSpread => "start-spread",
+            Invariant::Escalation => "escalation",
         }
     }
 }

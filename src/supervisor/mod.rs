@@ -278,19 +278,19 @@ impl Supervisor {
         } else {
             pods.into_iter().find_map(&mut step)
         };
-        step.or_else(|| self.next_in_line(alarm).map(Step::Create))
+        step.or_else(|| self.next_in_line(alarm))
     }
 
     /// Where only so many containers may come up at one time: the one whose turn it is. Who was
     /// started least often goes first, then who stands first in the plan; so those that are started
     /// again and again cannot keep out the others for ever.
-    fn next_in_line(&self, alarm: &mut Alarm) -> Option<ContainerId> {
+    fn next_in_line(&self, alarm: &mut Alarm) -> Option<Step> {
         let most = self.plan.machine.start_spread?;
         if self.records.iter().filter(|record| record.state.comes_up()).count() >= most {
             return None;
         }
         let earlier = |one: Option<(Instance, ContainerId)>, other| one.map_or(other, |one| one.min(other));
-        let mut first = None;
+        let mut first: Option<(Instance, ContainerId)> = None;
         for view in self.views().filter(|view| view.record.state == PodState::Active) {
             let mut of_pod = first;
             let note = &mut |member: &Member| {
@@ -301,7 +301,7 @@ impl Supervisor {
                 first = of_pod;
             }
         }
-        first.map(|(_, id)| id)
+        first.map(|(_, id)| Step::Create(id))
     }
 
     fn pod_step(&self, view: &PodView, alarm: &mut Alarm) -> Option<Step> {
@@ -338,6 +338,9 @@ impl Supervisor {
                 }
                 if over(alarm) {
                     return Some(Step::StopPod(view.id, PodStopReason::DeadlineExceeded));
+                }
+                if escalation::is_exhausted(view, alarm.now()) {
+                    return Some(Step::StopPod(view.id, PodStopReason::RestartedTooOften));
                 }
                 if let Some(id) = renewal::trigger(view) {
                     return Some(Step::RestartAll(view.id, id));
@@ -455,6 +458,11 @@ impl Supervisor {
             Step::Create(id) => {
                 let backoff = self.backoff(id)?;
                 let give_up_at = now.after(self.plan.machine.runtime_timeout);
+                let pod = self.plan.containers.get(id.index())?.pod;
+                let view = self.view(pod)?;
+                if view.members().any(|member| member.id == id && escalation::is_counted(&member)) {
+                    self.pod_mut(pod)?.recent_container_restarts.note(now);
+                }
                 let record = self.record_mut(id)?;
                 restart::begin_instance(record, &backoff, now);
                 record.state = State::Creating { give_up_at };

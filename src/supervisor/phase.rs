@@ -50,7 +50,8 @@ pub fn phase(view: &PodView) -> Phase {
         PodState::TearingDown { reason, .. } | PodState::Ended { reason, .. } => match reason {
             PodStopReason::InitFailed(_)
             | PodStopReason::DependencyFailed(_)
-            | PodStopReason::DeadlineExceeded => Phase::Failed,
+            | PodStopReason::DeadlineExceeded
+            | PodStopReason::RestartedTooOften => Phase::Failed,
             PodStopReason::Completed | PodStopReason::Requested => {
                 let succeeded = view
                     .mains()
