@@ -56,7 +56,8 @@ pub fn phase(view: &PodView) -> Phase {
         PodState::TearingDown { reason, .. } | PodState::Ended { reason, .. } => match reason {
             PodStopReason::InitFailed(_)
             | PodStopReason::DependencyFailed(_)
-            | PodStopReason::DeadlineExceeded => Phase::Failed,
+            | PodStopReason::DeadlineExceeded
+            | PodStopReason::RestartedTooOften => Phase::Failed,
             PodStopReason::Completed | PodStopReason::Requested => match counted(true) {
                 Phase::Succeeded => Phase::Succeeded,
                 // Main containers that never ran have not done what they were to do.

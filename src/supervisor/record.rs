@@ -140,6 +140,21 @@ impl State {
         }
     }
 
+    /// Whether it is being created or started.
+    pub fn comes_up(self) -> bool {
+        match self {
+            State::Creating { .. } | State::Created | State::Starting { .. } => true,
+            State::Absent
+            | State::PostStart { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => false,
+        }
+    }
+
     /// Whether its own command runs, or did when it was killed.
     pub fn runs(self) -> bool {
         match self {

@@ -395,7 +395,8 @@ pub fn pod_status<'a>(view: &PodView<'a>) -> PodStatus<'a> {
                 PodStopReason::Completed
                 | PodStopReason::InitFailed(_)
                 | PodStopReason::DependencyFailed(_)
-                | PodStopReason::Requested,
+                | PodStopReason::Requested
+                | PodStopReason::RestartedTooOften,
             ),
         ) => None,
         (Phase::Failed, Some(PodStopReason::DeadlineExceeded)) => Some(PodReason::DeadlineExceeded),
