@@ -7,7 +7,7 @@ use crate::config::plan::Plan;
 use crate::config::{self};
 use crate::linux::notify::Manager;
 use crate::linux::signals::Signals;
-use crate::linux::{Host, capacity, output, sources};
+use crate::linux::{Host, capacity, chance, output, sources};
 use crate::service::Service;
 use crate::supervisor::action::{Action, ContainerAction};
 use crate::supervisor::event::Goal;
@@ -63,6 +63,7 @@ pub fn run(files: &Files) -> u8 {
         Err(error) => return refuse(status::SYSTEM, &error),
     };
     let mut supervisor = Supervisor::new(plan);
+    supervisor.seed_jitter(chance::seed());
     restore(&mut supervisor, &mut host);
     let mut service = manager.map(|manager| Service::new(manager, files));
     let place = service.as_mut().map_or(Place::Foreground, Place::Service);

@@ -140,11 +140,12 @@ fn reports_cannot_steer_the_terminal() {
 fn examples_are_outlined() {
     let mut wrong = Vec::new();
     let machine = example("outrigger.toml");
-    let cases: [(&str, &[&str]); 6] = [
+    let cases: [(&str, &[&str]); 7] = [
         ("minimal", &["minimal.toml"]),
         ("gateway", &["gateway.toml"]),
         ("limits", &["limits.toml"]),
         ("host-process", &["host-process.toml"]),
+        ("hooks", &["hooks.toml"]),
         ("several-pods", &["several/network.toml", "several/web.toml", "several/clock.toml"]),
         ("overhead", &["tests/outline/overhead.toml"]),
     ];

@@ -18,6 +18,7 @@ mod host {
     mod crowd;
     mod demo;
     mod demo_stop;
+    mod hooks;
     mod host_process;
     mod idle;
     mod inside;

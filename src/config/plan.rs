@@ -80,6 +80,8 @@ pub struct Machine {
     pub capacity: Capacity,
     /// What of it is not for pods: the kernel's, the supervisor's, that of other services.
     pub reserved: Capacity,
+    /// Whether the OOM killer takes one process of a container, not all of them together.
+    pub single_process_oom_kill: bool,
 }
 
 /// Amounts of what a machine has; `None` where nothing is known or said.
@@ -177,6 +179,10 @@ pub struct Pod {
     pub termination_grace_period: Duration,
     /// How long to wait between restarts.
     pub restart_backoff: Backoff,
+    /// Whether a sidecar that ends by itself while the pod stops is started again.
+    pub restart_sidecars_during_termination: bool,
+    /// How long it may be up in all; `None`: for ever. Counts from its first set-up.
+    pub active_deadline: Option<Duration>,
     /// Pods that must be ready or have succeeded before this one starts. All of them stand
     /// before this one in the plan.
     pub after: Vec<PodId>,
@@ -251,6 +257,8 @@ pub struct Backoff {
     pub max: Duration,
     /// A container that ran longer than this begins anew without a pause. Kubernetes: 600 s.
     pub reset: Duration,
+    /// By how much a pause may be longer by chance, in thousandths of it: 0 to 1000. Kubernetes: 0.
+    pub jitter: u16,
 }
 
 /// A directory that lives as long as the pod, or comes from the host.

@@ -13,6 +13,7 @@ use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
 use super::resources::{Written, read_overhead, read_resources, resolve_pod};
 use super::restart_policy::read_restart_policy;
+use super::value::INSTANT_MIN;
 use crate::limits::{LIST_MAX, POD_CONTAINERS_MAX, PODS_MAX};
 
 pub(super) const POD: TableKind = TableKind {
@@ -31,6 +32,8 @@ pub(super) const POD: TableKind = TableKind {
         "volumes",
         "init-containers",
         "containers",
+        "active-deadline",
+        "restart-sidecars-during-termination",
         "overhead",
     ],
 };
@@ -82,6 +85,10 @@ pub(super) fn read_pod(
         Some(field) => read_backoff(field, machine.restart_backoff, problems),
         None => machine.restart_backoff,
     };
+    let active_deadline =
+        table.take("active-deadline").and_then(|field| field.duration(INSTANT_MIN, problems));
+    let restart_sidecars =
+        table.take("restart-sidecars-during-termination").and_then(|field| field.boolean(problems));
     let after = read_after(table.take("after"), problems);
     let hostname = table.take("hostname").and_then(|field| field.name(problems).map(str::to_owned));
     let network = table.take("network").and_then(|field| read_network(field, problems));
@@ -113,7 +120,10 @@ pub(super) fn read_pod(
             initial: Duration::ZERO,
             max: Duration::ZERO,
             reset: Duration::ZERO,
+            jitter: 0,
         }),
+        restart_sidecars_during_termination: restart_sidecars.unwrap_or(false),
+        active_deadline,
         after: Vec::new(),
         volumes: volumes.into_iter().filter_map(|(_, volume)| volume).collect(),
         init_containers: 0..init_count,

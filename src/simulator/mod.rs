@@ -43,6 +43,7 @@
 //! | `stops-after` | time from SIGTERM to its end | 100 ms |
 //! | `stops-with` | how it ends after SIGTERM | 0 |
 //! | `unkillable` | whether not even SIGKILL ends it (uninterruptible sleep) | false |
+//! | `changes` | list of times at which its configuration changes | none |
 //! | `post-start`, `pre-stop` | (list) how this hook goes, if it is no sleep: "1s", "fails after 1s", "never" | "1ms" |
 //! | `startup`, `liveness`, `readiness` | (list) answers to this probe: "no, yes from 2s, never from 1m" | "yes" |
 //! | **`[[events]]`** | an event that takes its time on the way to the supervisor | |
@@ -201,6 +202,12 @@ impl World {
         for (nth, at) in world.script.stops.clone().into_iter().enumerate() {
             let goal = world.script.goal(nth);
             world.schedule(at, Happening::StopRequest(goal));
+        }
+        for (index, script) in world.container_scripts.clone().into_iter().enumerate() {
+            let id = ContainerId(u16::try_from(index).unwrap_or(u16::MAX));
+            for at in script.changes {
+                world.schedule(at, Happening::Ends(Event::ContainerChanged(id)));
+            }
         }
         Ok(world)
     }
@@ -595,7 +602,7 @@ fn about(event: &Event) -> Subject {
         | Event::PodSetUpFailed(id, _)
         | Event::PodTornDown(id)
         | Event::PodTearDownFailed(id, _) => Subject::Pod(*id),
-        Event::Container(id, ..) => Subject::Container(*id),
+        Event::Container(id, ..) | Event::ContainerChanged(id) => Subject::Container(*id),
         Event::StopRequested(_) => Subject::World,
     }
 }
@@ -608,6 +615,7 @@ pub fn event_name(event: &Event) -> &'static str {
         Event::PodTornDown(_) => "torn-down",
         Event::PodTearDownFailed(..) => "tear-down-failed",
         Event::StopRequested(_) => "stop-requested",
+        Event::ContainerChanged(_) => "container-changed",
         Event::Container(_, _, event) => match event {
             ContainerEvent::Created => "created",
             ContainerEvent::CreateFailed(_) => "create-failed",

@@ -101,6 +101,8 @@ pub struct ContainerScript {
     pub stops_with: ExitStatus,
     /// Whether not even SIGKILL ends it.
     pub unkillable: bool,
+    /// When its configuration changes.
+    pub changes: Vec<Instant>,
     /// Answers to its startup probe.
     pub startup: Answers,
     /// Answers to its liveness probe.
@@ -175,6 +177,7 @@ impl Default for ContainerScript {
             stops_after: millis(100),
             stops_with: ExitStatus::Code(0),
             unkillable: false,
+            changes: Vec::new(),
             startup: Vec::new(),
             liveness: Vec::new(),
             readiness: Vec::new(),
@@ -304,6 +307,12 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
         stops_after: keys.duration("stops-after")?.unwrap_or(default.stops_after),
         stops_with: keys.text("stops-with")?.map_or(Ok(default.stops_with), |text| status(&text))?,
         unkillable: keys.flag("unkillable")?,
+        changes: keys
+            .durations("changes")?
+            .unwrap_or_default()
+            .into_iter()
+            .map(|it| Instant::ZERO.after(it))
+            .collect(),
         startup: keys.answers("startup")?,
         liveness: keys.answers("liveness")?,
         readiness: keys.answers("readiness")?,

@@ -33,9 +33,11 @@ pub fn has_failed(view: &PodView) -> bool {
         PodState::TearingDown { reason, .. } | PodState::Ended { reason, .. } => {
             reason != PodStopReason::Requested && phase(view) == Phase::Failed
         }
-        PodState::Waiting { .. } | PodState::SettingUp | PodState::Active | PodState::Stopping { .. } => {
-            false
-        }
+        PodState::Waiting { .. }
+        | PodState::SettingUp
+        | PodState::Active
+        | PodState::RestartingAll { .. }
+        | PodState::Stopping { .. } => false,
     }
 }
 

@@ -21,6 +21,12 @@ pub enum Event {
     PodTearDownFailed(PodId, Failure),
     /// Something happened to a container.
     Container(ContainerId, Instance, ContainerEvent),
+    /// The configuration of a container has changed (Kubernetes: its image). A main container or
+    /// sidecar that runs is stopped, with its own grace period, and started again whatever its
+    /// policy, it alone; one that is down, or on its way down, starts with what is new. Its back-off
+    /// begins anew. A regular init container is left alone: it has succeeded, or it finds what is
+    /// new when it is tried again. So is a pod that is being stopped.
+    ContainerChanged(ContainerId),
     /// Somebody wants everything stopped: in order at first; asked again, with a grace period of
     /// `GRACE_MIN` for what still runs. The last one says what for.
     StopRequested(Goal),

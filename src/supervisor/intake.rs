@@ -3,6 +3,8 @@
 //! Every event meets every state. What does not fit (late, doubled, about a former instance)
 //! finds a record that has moved on, and changes nothing.
 
+use core::time::Duration;
+
 use super::event::{ContainerEvent, Event, Goal};
 use super::hook::{self, HookKind};
 use super::pod::{Member, PodState};
@@ -11,8 +13,8 @@ use super::record::{
     Cause, End, Failure, Instance, Record, StartStep, State, StopPhase, StopReason, Termination,
 };
 use super::report::{self, Next, Report};
-use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, restart};
-use crate::config::plan::{ContainerId, PodId, TerminationMessage, TerminationMessagePolicy};
+use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, renewal, restart, shutdown};
+use crate::config::plan::{ContainerId, PodId, Role, TerminationMessage, TerminationMessagePolicy};
 use crate::limits::GRACE_MIN;
 use crate::time::Instant;
 
@@ -38,8 +40,20 @@ impl Supervisor {
             Event::PodTornDown(id) => self.end_tear_down(id, None, now),
             Event::PodTearDownFailed(id, failure) => self.end_tear_down(id, Some(failure), now),
             Event::Container(id, instance, event) => self.handle_container(id, instance, event, now),
+            Event::ContainerChanged(id) => self.handle_change(id),
             Event::StopRequested(goal) => self.handle_stop(goal, now),
         }
+    }
+
+    fn handle_change(&mut self, id: ContainerId) {
+        let pod = self.plan.containers.get(id.index()).and_then(|container| self.pod_record(container.pod));
+        if pod.is_none_or(|pod| pod.stop_reason().is_some()) {
+            return;
+        }
+        let Some((container, record)) = self.member_mut(id) else { return };
+        record.changed = container.role != Role::Init && record.state.is_active();
+        record.backoff.forget();
+        record.start_failures = 0;
     }
 
     fn handle_stop(&mut self, goal: Goal, now: Instant) {
@@ -132,6 +146,15 @@ impl Supervisor {
             ) => {
                 self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
+            // It has not been told yet that its pod stops.
+            (
+                State::Stopping {
+                    reason: StopReason::Pod,
+                    phase: StopPhase::PreStop { .. } | StopPhase::Waiting { .. },
+                    ..
+                },
+                ContainerEvent::Exited(exit),
+            ) => self.note_end(id, Cause::Exit { exit, stopped: None }, now),
             (State::Stopping { reason, .. }, ContainerEvent::Exited(exit)) => {
                 self.note_end(id, Cause::Exit { exit, stopped: Some(reason) }, now);
             }
@@ -203,6 +226,8 @@ impl Supervisor {
             StopReason::Pod
             | StopReason::StartupProbe
             | StopReason::LivenessProbe
+            | StopReason::RestartAllContainers
+            | StopReason::Changed
             | StopReason::PostStartHook => return Cause::NeverRan,
             StopReason::CreateTimeout => (StartStep::Create, "create"),
             StopReason::StartTimeout => (StartStep::Start, "start"),
@@ -225,7 +250,8 @@ impl Supervisor {
         match cause {
             Cause::Exit { .. } => {
                 let termination = Termination { instance, started_at, end, message };
-                record.former_exit = record.last_exit.replace(termination);
+                let former = record.last_exit.replace(termination);
+                record.former_exit = former.or(record.former_exit.take());
             }
             Cause::StartFailed => record.start_failures = record.start_failures.saturating_add(1),
             Cause::NeverRan | Cause::LeftBehind => {}
@@ -240,67 +266,29 @@ impl Supervisor {
 
     /// What happens to a container that has just ended.
     fn next_of(&self, id: ContainerId, now: Instant) -> Next {
-        let next = || {
-            let container = self.plan.containers.get(id.index())?;
-            let record = self.record(id)?;
-            let view = self.view(container.pod)?;
-            if !phase::will_restart(&view, &Member { id, container, record }) {
-                return None;
-            }
-            Some(restart::start_at(record, &view.pod.restart_backoff)?.since(now))
+        let Some((container, record)) = self.plan.containers.get(id.index()).zip(self.record(id)) else {
+            return Next::Stays;
         };
-        let stopping = || {
-            let view = self.view(self.plan.containers.get(id.index())?.pod)?;
-            view.record.stop_reason()
-        };
-        match next() {
-            Some(pause) => Next::RestartsIn(pause),
-            None if stopping().is_some() => Next::WasStopped,
-            None => Next::Stays,
+        let Some(view) = self.view(container.pod) else { return Next::Stays };
+        let member = Member { id, container, record };
+        if view.record.state == PodState::Active && renewal::asks(&view, &member) {
+            return Next::RestartsAll;
         }
-    }
-
-    /// Notes how the hook that is under way has ended.
-    pub(super) fn observe_hook(
-        &mut self,
-        id: ContainerId,
-        kind: HookKind,
-        outcome: Result<(), Failure>,
-        now: Instant,
-    ) {
-        let Some(record) = self.record_mut(id) else { return };
-        let took = match &mut record.state {
-            State::PostStart { since, hook } => {
-                let (since, took) = (*since, hook.took(now));
-                if outcome.is_ok() {
-                    record.state = State::Running { since };
-                }
-                took
+        if phase::will_restart(&view, &member) {
+            let start_at = restart::start_at(record, &view.pod.restart_backoff);
+            return Next::RestartsIn(start_at.map_or(Duration::ZERO, |at| at.since(now)));
+        }
+        if let PodState::Stopping { deadline, .. } = view.record.state {
+            if let Some(at) = shutdown::restart_at(&view, &member, deadline) {
+                return Next::RestartsIn(at.since(now));
             }
-            State::Stopping { phase, .. } => {
-                let StopPhase::PreStop { hook } = *phase else { return };
-                *phase = StopPhase::Waiting { since: now };
-                hook.took(now)
-            }
-            State::Absent
-            | State::Creating { .. }
-            | State::Created
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Killing { .. }
-            | State::Exited { .. }
-            | State::Removing { .. }
-            | State::Ended { .. } => return,
-        };
-        match outcome {
-            Ok(()) => self.report(Report::HookDone { container: id, kind, took }),
-            Err(why) => {
-                record.failure = why;
-                self.report(Report::HookFailed { container: id, kind });
-                if kind == HookKind::PostStart {
-                    self.begin_stop(id, StopReason::PostStartHook, now);
-                }
-            }
+        }
+        match view.record.state {
+            PodState::RestartingAll { .. }
+            | PodState::Stopping { .. }
+            | PodState::TearingDown { .. }
+            | PodState::Ended { .. } => Next::WasStopped,
+            PodState::Waiting { .. } | PodState::SettingUp | PodState::Active => Next::Stays,
         }
     }
 

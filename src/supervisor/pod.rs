@@ -7,7 +7,8 @@
 //!         └───────────── stopped, or can never start ────────────────────┘
 //! ```
 //!
-//! An essential pod that has failed may go back from `Ended` to `Waiting`: see `escalation.rs`.
+//! From `Active` a pod may go through `RestartingAll` and back: see `renewal.rs`. An essential pod
+//! that has failed may go back from `Ended` to `Waiting`: see `escalation.rs`.
 
 use super::record::{Failure, Record};
 use crate::config::plan::{Container, ContainerId, Plan, Pod, PodId};
@@ -25,6 +26,13 @@ pub enum PodState {
     SettingUp,
     /// Its containers are started and kept as its policy says.
     Active,
+    /// All its containers are stopped at once, to be started again from the first one on.
+    RestartingAll {
+        /// The container whose end asked for it.
+        by: ContainerId,
+        /// Since when.
+        since: Instant,
+    },
     /// Its containers are stopped in order; nothing is started any more.
     Stopping {
         /// Why.
@@ -61,6 +69,8 @@ pub enum PodStopReason {
     DependencyFailed(PodId),
     /// Somebody asked for it.
     Requested,
+    /// Its active deadline is over (Kubernetes: the reason DeadlineExceeded).
+    DeadlineExceeded,
 }
 
 /// Everything that is known of one pod.
@@ -68,6 +78,8 @@ pub enum PodStopReason {
 pub struct PodRecord {
     /// Where it is in its life.
     pub state: PodState,
+    /// When it was first set up, since it was last started anew (Kubernetes `startTime`).
+    pub start_time: Option<Instant>,
     /// Set-ups that failed in a row.
     pub failures: u32,
     /// Why the last set-up or tear-down failed, in words.
@@ -91,6 +103,7 @@ impl PodRecord {
     pub fn new() -> PodRecord {
         PodRecord {
             state: PodState::Waiting { try_at: Instant::ZERO },
+            start_time: None,
             failures: 0,
             failure: Failure::new(),
             has_remains: false,
@@ -107,8 +120,16 @@ impl PodRecord {
             PodState::Stopping { reason, .. }
             | PodState::TearingDown { reason, .. }
             | PodState::Ended { reason, .. } => Some(reason),
-            PodState::Waiting { .. } | PodState::SettingUp | PodState::Active => None,
+            PodState::Waiting { .. }
+            | PodState::SettingUp
+            | PodState::Active
+            | PodState::RestartingAll { .. } => None,
         }
+    }
+
+    /// When its active deadline is over, if it has one and its time runs.
+    pub fn active_until(&self, pod: &Pod) -> Option<Instant> {
+        Some(self.start_time?.after(pod.active_deadline?))
     }
 
     /// Whether nothing of it is left.

@@ -81,6 +81,8 @@ impl<'p> Policy<'p> {
             Some(StopReason::StartupProbe | StopReason::LivenessProbe) => {
                 return restart_if(self.effective() != RestartPolicy::Never);
             }
+            // That was what it was stopped for.
+            Some(StopReason::RestartAllContainers | StopReason::Changed) => return Decision::Restart,
             Some(
                 StopReason::Pod
                 | StopReason::CreateTimeout

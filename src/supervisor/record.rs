@@ -322,6 +322,10 @@ pub enum StopReason {
     CreateTimeout,
     /// The runtime's `start` took too long.
     StartTimeout,
+    /// All containers of its pod are restarted (Kubernetes: the reason RestartingAllContainers).
+    RestartAllContainers,
+    /// Its configuration has changed.
+    Changed,
     /// Its post-start hook failed (Kubernetes: PostStartHookError).
     PostStartHook,
 }
@@ -389,20 +393,39 @@ pub struct Record {
     pub started_at: Option<Instant>,
     /// The termination message of the newest instance, until it has ended.
     pub message: Box<str>,
-    /// How the newest instance that ran has ended. A start that failed does not touch it.
+    /// How the newest instance that ran has ended, since the pod last began with its first
+    /// container. A start that failed does not touch it.
     pub last_exit: Option<Termination>,
-    /// How the instance before that one has ended.
+    /// How the instance before that one has ended, or the newest one before all containers of the
+    /// pod were last restarted.
     pub former_exit: Option<Termination>,
     /// Which step of the last start failed; `None` once one has succeeded.
     pub failed_step: Option<StartStep>,
+    /// How the newest instance ended before all containers of the pod were last restarted.
+    pub former: Option<End>,
     /// The pause before the next restart.
     pub backoff: restart::Entry,
-    /// Starts that failed in a row.
+    /// Starts that failed in a row; 0 also if its configuration has changed since.
     pub start_failures: u32,
+    /// Whether its configuration has changed since the newest instance was created.
+    pub changed: bool,
     /// Why the last start, probe, hook or removal failed, in words.
     pub failure: Failure,
     /// Its probes, for the newest instance.
     pub probes: Workers,
+}
+
+impl Record {
+    /// The end that its next start comes after, if there was any.
+    pub fn end_before_start(&self) -> Option<End> {
+        if self.state == State::Absent { self.former } else { self.state.end() }
+    }
+
+    /// Whether an instance of it has run to its end, also if all containers were restarted since.
+    pub fn has_run(&self) -> bool {
+        let former = self.former.map(|end| end.cause);
+        self.last_exit.is_some() || matches!(former, Some(Cause::Exit { .. }))
+    }
 }
 
 #[cfg(test)]

@@ -205,6 +205,13 @@ pub enum Report {
         /// How often that was so, with this time.
         restarts: u32,
     },
+    /// The end of a container asks for all of its pod to be started again.
+    AllContainersRestarting {
+        /// Which pod.
+        pod: PodId,
+        /// Which container.
+        by: ContainerId,
+    },
     /// An essential pod has not been ready for so long that the watchdog is fed no longer.
     PodOverdue {
         /// Which.
@@ -225,9 +232,11 @@ pub enum Report {
 pub enum Next {
     /// It is started again after this pause.
     RestartsIn(Duration),
+    /// All containers of its pod are started again.
+    RestartsAll,
     /// Nothing: its policy says so.
     Stays,
-    /// Nothing: its pod is being stopped.
+    /// Nothing by itself: all containers of its pod are being stopped.
     WasStopped,
 }
 
@@ -258,7 +267,9 @@ impl Report {
             | Report::PodOverdue { .. }
             | Report::StopGivenUp => Severity::Error,
             Report::PodStopping { reason, .. } => match reason {
-                PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Severity::Error,
+                PodStopReason::InitFailed(_)
+                | PodStopReason::DependencyFailed(_)
+                | PodStopReason::DeadlineExceeded => Severity::Error,
                 PodStopReason::Completed | PodStopReason::Requested => Severity::Info,
             },
             Report::Exited { exit: Exit { oom_killed: true, .. }, .. } => Severity::Warning,
@@ -273,6 +284,7 @@ impl Report {
             | Report::Readiness { ready: false, .. }
             | Report::PodRestarting { .. }
             | Report::PodRestored { .. }
+            | Report::AllContainersRestarting { .. }
             | Report::Lost(_) => Severity::Warning,
             Report::PodStarting { .. }
             | Report::PodPhase { .. }
@@ -333,6 +345,7 @@ impl Report {
                     PodStopReason::InitFailed(id) => write!(line, "init container {} failed", name(id))?,
                     PodStopReason::DependencyFailed(id) => write!(line, "pod {} failed", pod(id))?,
                     PodStopReason::Requested => write!(line, "as requested")?,
+                    PodStopReason::DeadlineExceeded => write_deadline(line, supervisor, id)?,
                 }
                 write!(line, " (grace period {})", Span(grace))
             }
@@ -345,6 +358,7 @@ impl Report {
                         write!(line, ", it is after pod {}, which failed; it was not started", pod(id))
                     }
                     PodStopReason::Requested => write!(line, ", stopped as requested"),
+                    PodStopReason::DeadlineExceeded => write!(line, ", DeadlineExceeded"),
                 }
             }
             Report::PodLeftBehind { pod: id } => write!(
@@ -361,7 +375,9 @@ impl Report {
                 write!(line, "{}: cannot start: {}; ", path(id), why(id))?;
                 match next {
                     Next::RestartsIn(pause) => write!(line, "trying again {}", Pause(pause)),
-                    Next::Stays | Next::WasStopped => write!(line, "it is not tried again"),
+                    Next::RestartsAll | Next::Stays | Next::WasStopped => {
+                        write!(line, "it is not tried again")
+                    }
                 }
             }
             Report::Exited { container: id, exit, next } => {
@@ -372,6 +388,7 @@ impl Report {
                 write_message(line, supervisor, id)?;
                 match next {
                     Next::RestartsIn(pause) => write!(line, "; restarting {}", Pause(pause)),
+                    Next::RestartsAll => write!(line, "; restarting all containers of its pod"),
                     Next::Stays | Next::WasStopped => Ok(()),
                 }
             }
@@ -449,6 +466,9 @@ impl Report {
                 write!(line, "pod {}: it is essential and has failed; starting it anew, ", pod(id))?;
                 if restarts == 1 { write!(line, "the first time") } else { write!(line, "time {restarts}") }
             }
+            Report::AllContainersRestarting { pod: id, by } => {
+                write!(line, "pod {}: restarting all its containers, as {} asks for it", pod(id), name(by))
+            }
             Report::PodOverdue { pod: id, limit } => write!(
                 line,
                 "pod {}: it is essential and has not been ready for {}; the watchdog is fed no longer and will \
@@ -484,6 +504,8 @@ fn reason_text(reason: StopReason) -> &'static str {
         StopReason::LivenessProbe => "its liveness probe failed",
         StopReason::CreateTimeout => "the runtime's `create` took too long",
         StopReason::StartTimeout => "the runtime's `start` took too long",
+        StopReason::RestartAllContainers => "all containers of its pod are restarted",
+        StopReason::Changed => "its configuration has changed",
         StopReason::PostStartHook => "its post-start hook failed",
     }
 }
@@ -496,7 +518,9 @@ fn write_reason(line: &mut String, reason: StopReason) -> core::fmt::Result {
         | StopReason::LivenessProbe
         | StopReason::CreateTimeout
         | StopReason::StartTimeout
-        | StopReason::PostStartHook => write!(line, ", {}", reason_text(reason)),
+        | StopReason::PostStartHook
+        | StopReason::RestartAllContainers
+        | StopReason::Changed => write!(line, ", {}", reason_text(reason)),
     }
 }
 
@@ -537,6 +561,12 @@ fn write_message(line: &mut String, supervisor: &Supervisor, id: ContainerId) ->
     write!(line, ": \"")?;
     printable.take(MESSAGE_CHARACTERS_MAX).try_for_each(|character| line.write_char(character))?;
     line.write_str(if cut { " …\"" } else { "\"" })
+}
+
+/// Which deadline is over.
+fn write_deadline(line: &mut String, supervisor: &Supervisor, id: PodId) -> core::fmt::Result {
+    let deadline = supervisor.plan().pods.get(id.index()).and_then(|pod| pod.active_deadline);
+    write!(line, "its active deadline of {} is over", Span(deadline.unwrap_or_default()))
 }
 
 /// What follows an OOM kill: which limit to look at. Whether it was that one or the whole machine

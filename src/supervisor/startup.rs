@@ -114,7 +114,8 @@ fn walk_inits(view: &PodView, alarm: &mut Alarm) -> Inits {
                     }
                 }
                 Stand::Passed => match later {
-                    Some(next) => due = Some(next.id),
+                    Some(next) if is_due(view, &next, alarm) => due = Some(next.id),
+                    Some(_) => {}
                     None => passed = true,
                 },
             }
@@ -124,7 +125,8 @@ fn walk_inits(view: &PodView, alarm: &mut Alarm) -> Inits {
     if !behind_current {
         // Nothing has a record: begin with the first, or there is nothing to pass.
         match later {
-            Some(first) => due = Some(first.id),
+            Some(first) if is_due(view, &first, alarm) => due = Some(first.id),
+            Some(_) => {}
             None => passed = true,
         }
     }
@@ -191,9 +193,8 @@ fn is_wanted(view: &PodView, main: &Member) -> bool {
 /// Whether a container that is to be started can be started now.
 fn is_due(view: &PodView, member: &Member, alarm: &mut Alarm) -> bool {
     match member.record.state {
-        State::Absent => true,
-        State::Ended { .. } => {
-            start_at(member.record, &view.pod.restart_backoff).is_some_and(|at| alarm.due(at))
+        State::Absent | State::Ended { .. } => {
+            start_at(member.record, &view.pod.restart_backoff).is_none_or(|at| alarm.due(at))
         }
         State::Creating { .. }
         | State::Created

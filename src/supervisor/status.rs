@@ -166,7 +166,11 @@ pub fn container_status<'a>(view: &PodView<'a>, member: &Member<'a>) -> Containe
     let last = match state {
         ContainerState::Terminated(_) if record.state.end().is_some_and(End::ran) => &record.former_exit,
         ContainerState::Terminated(_) | ContainerState::Waiting { .. } | ContainerState::Running { .. } => {
-            &record.last_exit
+            if record.last_exit.is_some() {
+                &record.last_exit
+            } else {
+                &record.former_exit
+            }
         }
     };
     let started = record.state.has_started() && record.probes.is_started(&member.container.probes);
@@ -199,9 +203,11 @@ fn state<'a>(view: &PodView<'a>, member: &Member<'a>) -> ContainerState<'a> {
 fn unstarted<'a>(view: &PodView<'a>, member: &Member<'a>) -> ContainerState<'a> {
     let is_over = match view.record.state {
         PodState::TearingDown { .. } | PodState::Ended { .. } => true,
-        PodState::Waiting { .. } | PodState::SettingUp | PodState::Active | PodState::Stopping { .. } => {
-            false
-        }
+        PodState::Waiting { .. }
+        | PodState::SettingUp
+        | PodState::Active
+        | PodState::RestartingAll { .. }
+        | PodState::Stopping { .. } => false,
     };
     if is_over && was_due(view, member) {
         return ContainerState::Terminated(Terminated {
@@ -227,6 +233,8 @@ fn unstarted<'a>(view: &PodView<'a>, member: &Member<'a>) -> ContainerState<'a> 
             return ContainerState::Waiting { reason: start_failure(step), message: &record.failure };
         }
         (None, Some(exit)) => after_exit(exit),
+        // Its pod begins again with its first container.
+        (None, None) if record.former_exit.is_some() => WaitingReason::RestartingAllContainers,
         (None, None) if view.inits().len() > 0 => WaitingReason::PodInitializing,
         (None, None) => WaitingReason::ContainerCreating,
     };
@@ -316,29 +324,29 @@ fn after_exit(exit: &Termination) -> WaitingReason {
             | StopReason::StartupProbe
             | StopReason::LivenessProbe
             | StopReason::CreateTimeout
-            | StopReason::StartTimeout,
+            | StopReason::StartTimeout
+            | StopReason::Changed,
         ) => WaitingReason::CrashLoopBackOff,
+        Some(StopReason::RestartAllContainers) => WaitingReason::RestartingAllContainers,
         Some(StopReason::PostStartHook) => WaitingReason::PostStartHookError,
     }
 }
 
 fn terminated(exit: &Termination) -> Terminated<'_> {
-    let (code, signal, oom_killed) = match exit.end.cause {
-        Cause::Exit { exit, .. } => {
-            let signal = if let ExitStatus::Signal(signal) = exit.status { Some(signal) } else { None };
-            (exit.status, signal, exit.oom_killed)
-        }
-        Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => (ExitStatus::Unknown, None, false),
+    let (status, oom_killed, stopped) = match exit.end.cause {
+        Cause::Exit { exit, stopped } => (exit.status, exit.oom_killed, stopped),
+        Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => (ExitStatus::Unknown, false, None),
     };
-    let reason = match code {
+    let reason = match status {
         _ if oom_killed => TerminatedReason::OomKilled,
+        _ if stopped == Some(StopReason::RestartAllContainers) => TerminatedReason::RestartingAllContainers,
         ExitStatus::Code(0) => TerminatedReason::Completed,
         ExitStatus::Code(_) | ExitStatus::Signal(_) => TerminatedReason::Error,
         ExitStatus::Unknown => TerminatedReason::ContainerStatusUnknown,
     };
     Terminated {
-        exit_code: code.code(),
-        signal,
+        exit_code: status.code(),
+        signal: if let ExitStatus::Signal(signal) = status { Some(signal) } else { None },
         reason,
         message: &exit.message,
         started_at: exit.started_at,
@@ -387,6 +395,7 @@ pub fn pod_status<'a>(view: &PodView<'a>) -> PodStatus<'a> {
                 | PodStopReason::Requested,
             ),
         ) => None,
+        (Phase::Failed, Some(PodStopReason::DeadlineExceeded)) => Some(PodReason::DeadlineExceeded),
     };
     let message = match reason {
         Some(PodReason::DeadlineExceeded) => "Pod was active on the node longer than the specified deadline",
