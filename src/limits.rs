@@ -16,6 +16,9 @@ pub const POD_CONTAINERS_MAX: usize = 64;
 /// Volumes of one pod, and mounts, devices or capabilities of one container.
 pub const LIST_MAX: usize = 64;
 
+/// Restarts within a window that an escalation may allow: a time is kept for each, and one more.
+pub const ESCALATION_RESTARTS_MAX: usize = 32;
+
 /// Restart policy rules of one container (Kubernetes: 20).
 pub const RESTART_RULES_MAX: usize = 20;
 

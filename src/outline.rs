@@ -83,6 +83,21 @@ fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container])
             OnFailure::Reboot => "all pods are stopped and the machine is rebooted",
             OnFailure::Rescue => "all pods are stopped for a rescue shell",
         };
+        if let Some(escalation) = pod.escalation {
+            let window = write_duration(escalation.window);
+            if let Some(most) = escalation.container_restarts {
+                let _ = writeln!(
+                    out,
+                    "  essential: more than {most} restarts of its containers within {window}, and it has failed"
+                );
+            }
+            if let Some(most) = escalation.pod_restarts {
+                let _ = writeln!(
+                    out,
+                    "  essential: when it has failed, it is started anew up to {most} times within {window}"
+                );
+            }
+        }
         let _ = writeln!(out, "  essential: when it has failed for good, {failed}");
     }
     write_resources(out, pod, containers);

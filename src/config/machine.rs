@@ -11,7 +11,7 @@ use super::plan::{Backoff, Boot, Capacity, CgroupPolicy, LogDestination, Machine
 use super::problem::ProblemList;
 use super::reader::{Field, Table, TableKind};
 use super::value::INSTANT_MIN;
-use crate::limits::LIST_MAX;
+use crate::limits::{CONTAINERS_MAX, LIST_MAX};
 
 pub(super) const MACHINE: TableKind = TableKind {
     name: "the machine file",
@@ -31,6 +31,7 @@ pub(super) const MACHINE: TableKind = TableKind {
         "rescue",
         "capacity",
         "reserved",
+        "start-spread",
         "single-process-oom-kill",
     ],
 };
@@ -70,6 +71,7 @@ impl Default for MachineFile {
                 file_systems: Vec::new(),
                 watchdog: None,
                 rescue: None,
+                start_spread: None,
                 capacity: Capacity::default(),
                 reserved: Capacity::default(),
                 single_process_oom_kill: false,
@@ -120,6 +122,11 @@ pub(super) fn read_machine(mut table: Table<'_>, problems: &mut ProblemList<'_>)
         machine.file_systems = read_file_systems(field, problems);
     }
     machine.watchdog = table.take("watchdog").and_then(|field| read_watchdog(field, problems));
+    let containers_max = u32::try_from(CONTAINERS_MAX).unwrap_or(u32::MAX);
+    machine.start_spread = table
+        .take("start-spread")
+        .and_then(|field| field.integer(1, containers_max, problems))
+        .and_then(|count| usize::try_from(count).ok());
     machine.shutdown_timeout = read_shutdown(table.take("shutdown"), problems);
     machine.capacity = read_capacity(table.take("capacity"), problems);
     machine.reserved = read_reserved(table.take("reserved"), &machine.capacity, problems);

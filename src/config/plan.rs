@@ -70,6 +70,8 @@ pub struct Machine {
     pub shutdown_timeout: Duration,
     /// What the first process of the machine prepares before any pod.
     pub boot: Boot,
+    /// How many containers may be being created or started at one time. `None`: any number.
+    pub start_spread: Option<usize>,
     /// What it mounts, in this order.
     pub file_systems: Vec<FileSystem>,
     /// The hardware watchdog, if it is to be used.
@@ -204,6 +206,8 @@ pub struct Pod {
     pub essential: bool,
     /// What follows when it has failed for good. `Nothing` unless it is essential.
     pub on_failure: OnFailure,
+    /// How often something is tried before. `None` unless it is essential.
+    pub escalation: Option<Escalation>,
 }
 
 /// How well a pod is protected when memory runs out (Kubernetes `qosClass`).
@@ -215,6 +219,19 @@ pub enum QosClass {
     Burstable,
     /// It has requested nothing and has no limit.
     BestEffort,
+}
+
+/// How often an essential pod helps itself, within a window of time that ends now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Escalation {
+    /// More restarts of its containers, all of them together, fail the pod: 0 to
+    /// `ESCALATION_RESTARTS_MAX`. `None`: no number of them does.
+    pub container_restarts: Option<usize>,
+    /// So often it is started anew when it has failed; then `on_failure` follows. 1 to
+    /// `ESCALATION_RESTARTS_MAX`. `None`: that follows at once.
+    pub pod_restarts: Option<usize>,
+    /// How far back both are counted.
+    pub window: Duration,
 }
 
 /// What follows when a pod has failed for good.

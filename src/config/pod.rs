@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use toml::Spanned;
 
-use super::boot::refuse_rescue;
 use super::container::{ContainerFile, Section, Surroundings, read_container, read_network};
+use super::escalation::{Failure, read_failure};
 use super::machine::{MachineFile, read_backoff};
-use super::plan::{Backoff, Container, Network, OnFailure, Pod, RestartPolicy, Volume, VolumeSource};
+use super::plan::{Backoff, Container, Network, Pod, RestartPolicy, Volume, VolumeSource};
 use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
 use super::resources::{Written, read_overhead, read_resources, resolve_pod};
@@ -33,6 +33,7 @@ pub(super) const POD: TableKind = TableKind {
         "init-containers",
         "containers",
         "active-deadline",
+        "escalation",
         "restart-sidecars-during-termination",
         "overhead",
     ],
@@ -94,9 +95,7 @@ pub(super) fn read_pod(
     let network = table.take("network").and_then(|field| read_network(field, problems));
     let resources = read_resources(table.take("resources"), problems);
     let overhead = read_overhead(table.take("overhead"), problems);
-    let essential = table.take("essential").and_then(|field| field.boolean(problems)).unwrap_or(false);
-    let on_failure =
-        table.take("on-failure").map(|field| read_on_failure(field, essential, machine, problems));
+    let Failure { essential, on_failure, escalation } = read_failure(&mut table, machine, problems);
     let volumes = read_volumes(table.take("volumes"), problems);
     let surroundings = Surroundings {
         volumes: volumes.iter().map(|(name, _)| name.as_ref().map(|name| *name.get_ref())).collect(),
@@ -132,33 +131,10 @@ pub(super) fn read_pod(
         overhead,
         qos_class,
         essential,
-        on_failure: on_failure.unwrap_or(OnFailure::Nothing),
+        on_failure,
+        escalation,
     };
     PodFile { file, pod, containers, name, after }
-}
-
-fn read_on_failure(
-    field: Field<'_>,
-    essential: bool,
-    machine: &MachineFile,
-    problems: &mut ProblemList<'_>,
-) -> OnFailure {
-    let choices = [
-        ("nothing", OnFailure::Nothing),
-        ("restart", OnFailure::Restart),
-        ("reboot", OnFailure::Reboot),
-        ("rescue", OnFailure::Rescue),
-    ];
-    let chosen = field.choice(&choices, problems).unwrap_or(OnFailure::Nothing);
-    if !essential {
-        let help = "add essential = true: only such a pod may do something to the machine";
-        field.refuse(problems, "is for essential pods", "this pod is not essential", help);
-    }
-    // Where the machine file could not be read, nobody knows.
-    if chosen == OnFailure::Rescue && machine.is_complete && machine.machine.rescue.is_none() {
-        refuse_rescue(&field, problems);
-    }
-    chosen
 }
 
 fn read_after(field: Option<Field<'_>>, problems: &mut ProblemList<'_>) -> Vec<Spanned<String>> {

@@ -9,7 +9,8 @@ use super::body::{Body, Call, CallKind, Process};
 use super::invariants::{Broken, Invariant, require};
 use super::{at, at_mut, path};
 use crate::config::plan::{
-    Container, ContainerId, Operator, Plan, Pod, PodId, RestartAction, RestartPolicy, RestartRule, Role,
+    Container, ContainerId, OnFailure, Operator, Plan, Pod, PodId, RestartAction, RestartPolicy, RestartRule,
+    Role,
 };
 use crate::limits::GRACE_MIN;
 use crate::supervisor::action::{Action, ContainerAction};
@@ -38,6 +39,8 @@ struct Facts {
     sigterm_at: Option<Instant>,
     /// Of this instance: a probe had it stopped.
     stopped_by_probe: bool,
+    /// It was created, and has neither started nor failed to.
+    comes_up: bool,
     /// Its configuration has changed since this instance was created.
     changed: bool,
     /// All containers of the pod are restarted, and so is this one, whatever its policy.
@@ -69,6 +72,8 @@ pub(super) struct Witness {
     plan: Rc<Plan>,
     facts: Vec<Facts>,
     pods: Vec<PodFacts>,
+    /// For each pod: when containers of it were restarted, and when it was as a whole.
+    restarts: Vec<(Vec<Instant>, Vec<Instant>)>,
     stop_requests: u32,
     given_up: bool,
 }
@@ -78,6 +83,7 @@ impl Witness {
         Witness {
             facts: vec![Facts::default(); plan.containers.len()],
             pods: vec![PodFacts::default(); plan.pods.len()],
+            restarts: vec![Default::default(); plan.pods.len()],
             stop_requests: 0,
             given_up: false,
             plan,
@@ -135,6 +141,7 @@ impl Witness {
     ) -> Result<(), Broken> {
         let container = at(&self.plan.containers, id.index())?;
         let facts = at_mut(&mut self.facts, id.index())?;
+        facts.comes_up &= matches!(event, ContainerEvent::Created);
         match event {
             ContainerEvent::Started if container.role == Role::Sidecar && body.runs() => {
                 facts.passed |= container.probes.startup.is_none() && container.hooks.post_start.is_none();
@@ -244,6 +251,7 @@ impl Witness {
             }
         }
         if let Report::PodRestarting { pod, .. } = *report {
+            self.check_pod_restart(pod, now)?;
             *at_mut(&mut self.pods, pod.index())? = PodFacts::default();
             let (inits, mains) = self.containers(pod)?;
             for it in inits.chain(mains) {
@@ -258,6 +266,7 @@ impl Witness {
                 format!("{} asks for nothing", self.name(by.index()))
             })?;
             at_mut(&mut self.pods, pod.index())?.restarts_all = true;
+            self.check_container_restart(pod, now)?;
         }
         if let Report::PodEscalated { .. } = *report {
             self.stop_requests += 1;
@@ -293,6 +302,9 @@ impl Witness {
         }
         if let Report::PreStopBegun { container, .. } = *report {
             at_mut(&mut self.facts, container.index())?.pre_stop_at = Some(now);
+        }
+        if let Report::Killed { container, .. } = *report {
+            at_mut(&mut self.facts, container.index())?.comes_up = false;
         }
         let timeouts = [StopReason::CreateTimeout, StopReason::StartTimeout];
         if let Report::Killed { container, reason, .. } = *report {
@@ -344,6 +356,35 @@ impl Witness {
         Ok(())
     }
 
+    /// One restart more of a pod's containers.
+    fn check_container_restart(&mut self, id: PodId, now: Instant) -> Result<(), Broken> {
+        let escalation = self.pod(id)?.escalation;
+        let (of_containers, _) = at_mut(&mut self.restarts, id.index())?;
+        of_containers.push(now);
+        let Some(escalation) = escalation else { return Ok(()) };
+        of_containers.retain(|at| now.since(*at) <= escalation.window);
+        let count = of_containers.len();
+        let may = escalation.container_restarts.is_none_or(|most| count <= most);
+        require(Invariant::Escalation, may, || format!("{count} restarts of containers within the window"))
+    }
+
+    /// One restart more of a whole pod.
+    fn check_pod_restart(&mut self, id: PodId, now: Instant) -> Result<(), Broken> {
+        let pod = at(&self.plan.pods, id.index())?;
+        let (of_containers, of_pod) = at_mut(&mut self.restarts, id.index())?;
+        of_containers.clear();
+        of_pod.push(now);
+        if pod.on_failure == OnFailure::Restart {
+            return Ok(());
+        }
+        let escalation = pod.escalation.and_then(|it| Some((it.pod_restarts?, it.window)));
+        let may = escalation.is_some_and(|(most, window)| {
+            of_pod.retain(|at| now.since(*at) <= window);
+            of_pod.len() <= most
+        });
+        require(Invariant::Escalation, may, || format!("pod {} is started anew too often", pod.name))
+    }
+
     /// The first container that is created after all of its pod were to be restarted: whether
     /// nothing is left of the others. From then on it is as at the first start.
     fn check_beginning(&mut self, id: PodId, bodies: &[Body]) -> Result<(), Broken> {
@@ -368,6 +409,7 @@ impl Witness {
         let container = at(&self.plan.containers, id.index())?;
         let pod = at(&self.pods, container.pod.index())?;
         let is_up = pod.is_up && !pod.torn_down;
+        let pod_is_active = pod.stops.is_none();
         require(Invariant::PodLife, is_up, || "its pod is not set up".to_owned())?;
         let facts = at(&self.facts, id.index())?;
         let may_come_back = self.may_come_back(container)?
@@ -386,6 +428,11 @@ impl Witness {
         require(Invariant::PodOrder, self.stop_requests == 0 || needed, || {
             "the stop was requested, and nobody needs its pod any more".to_owned()
         })?;
+        let coming = self.facts.iter().filter(|facts| facts.comes_up).count();
+        let most = self.plan.machine.start_spread.filter(|_| !may_come_back);
+        require(Invariant::StartSpread, most.is_none_or(|most| coming < most), || {
+            format!("{coming} others are coming up")
+        })?;
         let (inits, _) = self.containers(container.pod)?;
         for it in inits.filter(|it| *it < id.index()) {
             require(Invariant::InitOrder, at(&self.facts, it)?.passed, || {
@@ -399,7 +446,12 @@ impl Witness {
         if facts.exit_is_newest && !facts.restarts_anyway && !facts.changed {
             self.check_restart(id, container, facts, now)?;
         }
-        let backoff = self.pod(container.pod)?.restart_backoff;
+        let is_restart =
+            (facts.exit_is_newest || facts.start_failed) && !facts.restarts_anyway && !facts.changed;
+        let (of, backoff) = (container.pod, self.pod(container.pod)?.restart_backoff);
+        if is_restart && pod_is_active {
+            self.check_container_restart(of, now)?;
+        }
         let facts = at_mut(&mut self.facts, id.index())?;
         if let (true, Some((_, exited_at))) = (facts.exit_is_newest, facts.exit) {
             let expired = |at: Instant| exited_at.since(at) > backoff.reset;
@@ -419,6 +471,7 @@ impl Witness {
         facts.stopped_by_probe = false;
         facts.restarts_anyway = false;
         facts.changed = false;
+        facts.comes_up = true;
         facts.stopped_alone = None;
         facts.pre_stop_at = None;
         facts.post_start_ended = false;

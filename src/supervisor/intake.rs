@@ -13,7 +13,9 @@ use super::record::{
     Cause, End, Failure, Instance, Record, StartStep, State, StopPhase, StopReason, Termination,
 };
 use super::report::{self, Next, Report};
-use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, renewal, restart, shutdown};
+use super::{
+    POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, escalation, phase, remove_retry, renewal, restart, shutdown,
+};
 use crate::config::plan::{ContainerId, PodId, Role, TerminationMessage, TerminationMessagePolicy};
 use crate::limits::GRACE_MIN;
 use crate::time::Instant;
@@ -279,6 +281,9 @@ impl Supervisor {
         };
         let Some(view) = self.view(container.pod) else { return Next::Stays };
         let member = Member { id, container, record };
+        if view.record.state == PodState::Active && escalation::is_exhausted(&view, now) {
+            return Next::Stays;
+        }
         if view.record.state == PodState::Active && renewal::asks(&view, &member) {
             return Next::RestartsAll;
         }

@@ -52,7 +52,7 @@ use self::alarm::Alarm;
 use self::event::Goal;
 use self::grace::effective_grace;
 use self::pod::{Member, PodRecord, PodState, PodStopReason, PodView};
-use self::record::{Cause, End, Record, State, StopReason};
+use self::record::{Cause, End, Instance, Record, State, StopReason};
 use self::report::Report;
 use crate::config::plan::{Backoff, Container, ContainerId, Plan, PodId};
 use crate::limits::{GRACE_MIN, REPORTS_MAX};
@@ -288,11 +288,35 @@ impl Supervisor {
         let mut step = |id| self.view(PodId(id)).and_then(|view| self.pod_step(&view, alarm));
         // Stopping begins with the pods that others do not depend on, and those stand last: what
         // they have come to in this turn counts for the others already.
-        if self.stop.is_some() {
+        let step = if self.stop.is_some() {
             pods.rev().find_map(&mut step)
         } else {
             pods.into_iter().find_map(&mut step)
+        };
+        step.or_else(|| self.next_in_line(alarm))
+    }
+
+    /// Where only so many containers may come up at one time: the one whose turn it is. Who was
+    /// started least often goes first, then who stands first in the plan; so those that are started
+    /// again and again cannot keep out the others for ever.
+    fn next_in_line(&self, alarm: &mut Alarm) -> Option<Step> {
+        let most = self.plan.machine.start_spread?;
+        if self.records.iter().filter(|record| record.state.comes_up()).count() >= most {
+            return None;
         }
+        let earlier = |one: Option<(Instance, ContainerId)>, other| one.map_or(other, |one| one.min(other));
+        let mut first: Option<(Instance, ContainerId)> = None;
+        for view in self.views().filter(|view| view.record.state == PodState::Active) {
+            let mut of_pod = first;
+            let note = &mut |member: &Member| {
+                of_pod = Some(earlier(of_pod, (member.record.instance, member.id)));
+            };
+            // One whose init container has failed is to be stopped instead.
+            if startup::each_due(&view, alarm, note).is_ok() {
+                first = of_pod;
+            }
+        }
+        first.map(|(_, id)| Step::Create(id))
     }
 
     fn pod_step(&self, view: &PodView, alarm: &mut Alarm) -> Option<Step> {
@@ -328,13 +352,19 @@ impl Supervisor {
                 if over(alarm) {
                     return Some(Step::StopPod(view.id, PodStopReason::DeadlineExceeded));
                 }
+                if escalation::is_exhausted(view, alarm.now()) {
+                    return Some(Step::StopPod(view.id, PodStopReason::RestartedTooOften));
+                }
                 if let Some(id) = renewal::trigger(view) {
                     return Some(Step::RestartAll(view.id, id));
                 }
                 match startup::next_step(view, alarm) {
-                    Some(startup::Step::Create(id)) => Some(Step::Create(id)),
+                    Some(startup::Step::Create(id)) if self.plan.machine.start_spread.is_none() => {
+                        Some(Step::Create(id))
+                    }
                     Some(startup::Step::Stop(reason)) => Some(Step::StopPod(view.id, reason)),
-                    None => upkeep::next_step(view, alarm).map(Step::Upkeep),
+                    // Of those that may not all come up at one time, `next_in_line` chooses.
+                    Some(startup::Step::Create(_)) | None => upkeep::next_step(view, alarm).map(Step::Upkeep),
                 }
             }
             PodState::RestartingAll { .. } => {
@@ -451,6 +481,11 @@ impl Supervisor {
             Step::Create(id) => {
                 let backoff = self.backoff(id)?;
                 let give_up_at = now.after(self.plan.machine.runtime_timeout);
+                let pod = self.plan.containers.get(id.index())?.pod;
+                let view = self.view(pod)?;
+                if view.members().any(|member| member.id == id && escalation::is_counted(&member)) {
+                    self.pod_mut(pod)?.recent_container_restarts.note(now);
+                }
                 let record = self.record_mut(id)?;
                 restart::begin_instance(record, &backoff, now);
                 record.state = State::Creating { give_up_at };

@@ -10,6 +10,7 @@
 //! From `Active` a pod may go through `RestartingAll` and back: see `renewal.rs`. An essential pod
 //! that has failed may go back from `Ended` to `Waiting`: see `escalation.rs`.
 
+use super::escalation::Recent;
 use super::record::{Failure, Record};
 use crate::config::plan::{Container, ContainerId, Plan, Pod, PodId};
 use crate::time::Instant;
@@ -71,6 +72,8 @@ pub enum PodStopReason {
     Requested,
     /// Its active deadline is over (Kubernetes: the reason DeadlineExceeded).
     DeadlineExceeded,
+    /// Its containers were restarted more often than its escalation allows.
+    RestartedTooOften,
 }
 
 /// Everything that is known of one pod.
@@ -91,6 +94,10 @@ pub struct PodRecord {
     pub reported: super::phase::Reported,
     /// Times that the whole pod was started anew, since it is essential and had failed.
     pub restarts: u32,
+    /// When that was, as far as its escalation looks back.
+    pub recent_restarts: Recent,
+    /// When containers of it were restarted, likewise; since it was last started anew.
+    pub recent_container_restarts: Recent,
     /// The pause before the next time.
     pub backoff: super::restart::Entry,
     /// Since when it has not been ready, for an essential pod: from the beginning, until it is ready
@@ -109,6 +116,8 @@ impl PodRecord {
             has_remains: false,
             reported: super::phase::Reported::default(),
             restarts: 0,
+            recent_restarts: Recent::default(),
+            recent_container_restarts: Recent::default(),
             backoff: super::restart::Entry::default(),
             unready_since: None,
         }

@@ -82,6 +82,8 @@ pub enum State {
     Stopping {
         /// Who wants it stopped.
         reason: StopReason,
+        /// Whether it had started before: its post-start hook, if it has one, had ended well.
+        started: bool,
         /// When its time is over, unless the pod's own deadline is earlier or the least time after
         /// the stop signal is not. What it waits for its turn is added.
         grace_end: Instant,
@@ -138,6 +140,21 @@ impl State {
         }
     }
 
+    /// Whether it is being created or started.
+    pub fn comes_up(self) -> bool {
+        match self {
+            State::Creating { .. } | State::Created | State::Starting { .. } => true,
+            State::Absent
+            | State::PostStart { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => false,
+        }
+    }
+
     /// Whether its own command runs, or did when it was killed.
     pub fn runs(self) -> bool {
         match self {
@@ -156,12 +173,19 @@ impl State {
     /// Whether its own command runs, and its post-start hook, if it has one, has ended well. Kubernetes
     /// does not call a container running before.
     pub fn has_started(self) -> bool {
-        let hook_failed = matches!(
-            self,
-            State::Stopping { reason: StopReason::PostStartHook, .. }
-                | State::Killing { reason: StopReason::PostStartHook, .. }
-        );
-        self.runs() && !matches!(self, State::PostStart { .. }) && !hook_failed
+        match self {
+            State::Running { .. } => true,
+            State::Stopping { started, .. } => started,
+            State::Killing { ran, reason, .. } => ran && reason != StopReason::PostStartHook,
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::PostStart { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => false,
+        }
     }
 
     /// Whether it has started and has not been told to end.
@@ -399,7 +423,8 @@ pub struct Record {
     /// How the newest instance that ran has ended, since the pod last began with its first
     /// container. A start that failed does not touch it.
     pub last_exit: Option<Termination>,
-    /// How the instance before that one has ended.
+    /// How the instance before that one has ended, or the newest one before all containers of the
+    /// pod were last restarted.
     pub former_exit: Option<Termination>,
     /// Which step of the last start failed; `None` once one has succeeded.
     pub failed_step: Option<StartStep>,

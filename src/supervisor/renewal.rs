@@ -8,6 +8,7 @@
 //! how its last instance ended, and its back-off. So a container that asks again and again finds
 //! everybody's pauses growing, and the pod does not spin.
 
+use super::escalation::Recent;
 use super::phase;
 use super::pod::{Member, PodState, PodView};
 use super::policy::{Decision, Policy};
@@ -65,10 +66,13 @@ impl Supervisor {
     /// Has all containers of a pod stopped.
     pub(super) fn restart_all(&mut self, id: PodId, by: ContainerId, now: Instant) -> Option<Action> {
         let containers = self.plan.pods.get(id.index())?.containers();
-        self.pod_mut(id)?.state = PodState::RestartingAll { by, since: now };
+        let record = self.pod_mut(id)?;
+        record.state = PodState::RestartingAll { by, since: now };
+        // As one restart: it is one container that has failed.
+        record.recent_container_restarts.note(now);
         for record in self.records.get_mut(containers)? {
             // Whoever has been told already has no more time than the others.
-            if let State::Stopping { reason, grace_end, phase } = &mut record.state {
+            if let State::Stopping { reason, grace_end, phase, .. } = &mut record.state {
                 (*reason, *grace_end) = (StopReason::RestartAllContainers, now);
                 if let StopPhase::PreStop { .. } = phase {
                     *phase = StopPhase::Waiting { since: now };
@@ -90,7 +94,7 @@ impl Supervisor {
                 instance: record.instance,
                 restarts: record.restarts,
                 former: record.end_before_start(),
-                former_exit: record.last_exit.take(),
+                former_exit: record.last_exit.take().or(record.former_exit.take()),
                 backoff: record.backoff,
                 start_failures: record.start_failures,
                 ..Record::default()
@@ -110,6 +114,8 @@ impl Supervisor {
         let PodState::Ended { at, .. } = record.state else { return None };
         record.backoff.advance(at, now, &backoff);
         record.restarts = record.restarts.saturating_add(1);
+        record.recent_restarts.note(now);
+        record.recent_container_restarts = Recent::default();
         record.state = PodState::Waiting { try_at: now };
         record.start_time = None;
         record.failures = 0;

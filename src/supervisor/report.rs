@@ -269,7 +269,8 @@ impl Report {
             Report::PodStopping { reason, .. } => match reason {
                 PodStopReason::InitFailed(_)
                 | PodStopReason::DependencyFailed(_)
-                | PodStopReason::DeadlineExceeded => Severity::Error,
+                | PodStopReason::DeadlineExceeded
+                | PodStopReason::RestartedTooOften => Severity::Error,
                 PodStopReason::Completed | PodStopReason::Requested => Severity::Info,
             },
             Report::Exited { exit: Exit { oom_killed: true, .. }, .. } => Severity::Warning,
@@ -346,6 +347,7 @@ impl Report {
                     PodStopReason::DependencyFailed(id) => write!(line, "pod {} failed", pod(id))?,
                     PodStopReason::Requested => write!(line, "as requested")?,
                     PodStopReason::DeadlineExceeded => write_deadline(line, supervisor, id)?,
+                    PodStopReason::RestartedTooOften => write_too_often(line, supervisor, id)?,
                 }
                 write!(line, " (grace period {})", Span(grace))
             }
@@ -359,6 +361,9 @@ impl Report {
                     }
                     PodStopReason::Requested => write!(line, ", stopped as requested"),
                     PodStopReason::DeadlineExceeded => write!(line, ", DeadlineExceeded"),
+                    PodStopReason::RestartedTooOften => {
+                        write!(line, ", its containers were restarted too often")
+                    }
                 }
             }
             Report::PodLeftBehind { pod: id } => write!(
@@ -567,6 +572,15 @@ fn write_message(line: &mut String, supervisor: &Supervisor, id: ContainerId) ->
 fn write_deadline(line: &mut String, supervisor: &Supervisor, id: PodId) -> core::fmt::Result {
     let deadline = supervisor.plan().pods.get(id.index()).and_then(|pod| pod.active_deadline);
     write!(line, "its active deadline of {} is over", Span(deadline.unwrap_or_default()))
+}
+
+/// How often is too often.
+fn write_too_often(line: &mut String, supervisor: &Supervisor, id: PodId) -> core::fmt::Result {
+    let escalation = supervisor.plan().pods.get(id.index()).and_then(|pod| pod.escalation);
+    let Some(escalation) = escalation else { return Ok(()) };
+    let most = escalation.container_restarts.unwrap_or(0);
+    let (s, window) = (if most == 1 { "" } else { "s" }, Span(escalation.window));
+    write!(line, "its containers have had {most} restart{s} within {window} and need one more")
 }
 
 /// What follows an OOM kill: which limit to look at. Whether it was that one or the whole machine
