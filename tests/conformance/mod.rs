@@ -10,6 +10,7 @@ pub(crate) mod deviation;
 pub(crate) mod document;
 pub(crate) mod expectation;
 pub(crate) mod formula;
+pub(crate) mod handler;
 pub(crate) mod history;
 pub(crate) mod pass;
 pub(crate) mod play;
