@@ -51,6 +51,8 @@ pub fn phase(view: &PodView) -> Phase {
         {
             // It begins again with its init containers, which have run before.
             Phase::Running if is_initializing(view) => Phase::Pending,
+            // A main container that could not be started is not started any more.
+            Phase::Running if view.record.stop_reason().is_some() && !has_initialized(view) => Phase::Pending,
             phase @ (Phase::Pending | Phase::Running) => phase,
             Phase::Succeeded | Phase::Failed if has_initialized(view) => Phase::Running,
             Phase::Succeeded | Phase::Failed => Phase::Pending,
