@@ -15,6 +15,7 @@ use crate::limits::GRACE_MIN;
 use crate::supervisor::action::{Action, ContainerAction};
 use crate::supervisor::event::{ContainerEvent, Event};
 use crate::supervisor::hook::HookKind;
+use crate::supervisor::kept::Kept;
 use crate::supervisor::pod::PodStopReason;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{Exit, ExitStatus, StopReason};
@@ -80,6 +81,18 @@ impl Witness {
             stop_requests: 0,
             given_up: false,
             plan,
+        }
+    }
+
+    /// The supervisor begins with this of a pod.
+    pub(super) fn note_kept(&mut self, id: PodId, kept: &[Kept]) {
+        let Some(pod) = self.plan.pods.get(id.index()) else { return };
+        let facts = self.facts.get_mut(pod.containers()).into_iter().flatten();
+        for (position, (facts, own)) in facts.zip(kept).enumerate() {
+            // What is behind it has run, so it was passed: an earlier sidecar holds nobody up.
+            let later = kept.iter().skip(position + 1).any(|later| later.ran);
+            facts.passed = later || own.exit.is_some_and(|exit| exit.is_success(Role::Init));
+            facts.was_created = own.ran;
         }
     }
 

@@ -156,6 +156,18 @@ impl Supervisor {
         supervisor
     }
 
+    /// A supervisor that goes on from what is known: it decides as one that has come there by events.
+    ///
+    /// `None` if there is not one record for each pod and container of the plan.
+    pub fn with_records(
+        plan: Rc<Plan>,
+        pods: Box<[PodRecord]>,
+        records: Box<[Record]>,
+    ) -> Option<Supervisor> {
+        let fits = pods.len() == plan.pods.len() && records.len() == plan.containers.len();
+        fits.then(|| Supervisor { pods, records, ..Supervisor::new(plan) })
+    }
+
     /// The machine's watchdog runs: from now on its `unready-limit`, if there is one, counts.
     pub fn mind_watchdog(&mut self) {
         self.unready_limit = self.plan.machine.watchdog.as_ref().and_then(|watchdog| watchdog.unready_limit);
