@@ -10,6 +10,7 @@ use super::nearest::nearest;
 use super::plan::{
     Check, Container, Device, HostProcess, Image, Mount, Network, PodId, Probe, Probes, Role, Rootfs, User,
 };
+use super::port::Ports;
 use super::probe::read_probe;
 use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
@@ -39,6 +40,7 @@ pub(super) const CONTAINER: TableKind = TableKind {
         "liveness-probe",
         "readiness-probe",
         "restart-policy",
+        "ports",
     ],
 };
 
@@ -115,7 +117,9 @@ pub(super) fn read_container(
     };
     let resources = read_resources(table.take("resources"), problems);
     let on_host = matches!(image, Image::HostProcess(_));
-    let mut probe = |key| read_container_probe(table.take(key), role, on_host, &mut variables, problems);
+    let ports = Ports::read(table.take("ports"), problems);
+    let mut probe =
+        |key| read_container_probe(table.take(key), role, on_host, &ports, &mut variables, problems);
     let probes = Probes {
         startup: probe("startup-probe"),
         liveness: probe("liveness-probe"),
@@ -488,6 +492,7 @@ fn read_container_probe(
     field: Option<Field<'_>>,
     role: Role,
     on_host: bool,
+    ports: &Ports,
     variables: &mut Variables,
     problems: &mut ProblemList<'_>,
 ) -> Option<Probe> {
@@ -499,7 +504,7 @@ fn read_container_probe(
         problems.add_structural(&field.at(), message, "would never run", help);
         return None;
     }
-    let mut probe = read_probe(field, problems)?;
+    let mut probe = read_probe(field, ports, problems)?;
     if let Check::Exec { command } = &mut probe.check {
         let words = core::mem::take(command);
         *command = variables.expand_words(&field, words, problems);

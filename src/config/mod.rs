@@ -17,7 +17,9 @@ mod machine;
 mod nearest;
 pub mod plan;
 mod pod;
+mod port;
 mod probe;
+mod probe_check;
 mod problem;
 mod quantity;
 mod reader;
@@ -44,7 +46,7 @@ pub struct Source {
 
 /// Every table that a configuration file can have, with its keys. `docs/config.md` describes
 /// each of them, and a test compares the two.
-pub const TABLES: [TableKind; 20] = [
+pub const TABLES: [TableKind; 24] = [
     machine::MACHINE,
     machine::RESTART_BACKOFF,
     boot::BOOT,
@@ -62,9 +64,13 @@ pub const TABLES: [TableKind; 20] = [
     resources::REQUESTS,
     resources::LIMITS,
     probe::PROBE,
-    probe::EXEC,
-    probe::HTTP_GET,
-    probe::TCP_SOCKET,
+    probe_check::EXEC,
+    probe_check::HTTP_GET,
+    probe_check::TCP_SOCKET,
+    probe_check::HEADER,
+    probe_check::GRPC,
+    probe_check::UNIX,
+    port::PORT,
 ];
 
 /// Reads the machine file alone: what is needed before the pod files can be looked for.
