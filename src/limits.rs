@@ -54,6 +54,9 @@ pub const REPORTS_MAX: usize = 512;
 /// Bytes kept of what went wrong (an error, the last words of a failed runtime) per container.
 pub const FAILURE_BYTES_MAX: usize = 400;
 
+/// Bytes kept of what a container said last in answer to each of its probes: a line, for a status.
+pub const PROBE_SAID_BYTES_MAX: usize = 256;
+
 /// Bytes kept of the output of one runtime call, as the kubelet keeps of a probe.
 pub const CALL_OUTPUT_BYTES_MAX: usize = 10 * 1024;
 

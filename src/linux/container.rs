@@ -17,7 +17,7 @@ use super::call::{Call, Process, Program, Voice, describe_status};
 use super::cgroup::Entrance;
 use super::host_process::Execution;
 use super::output::Writers;
-use super::prober::{Try, position};
+use super::prober::Try;
 use super::reactor::{CallSlot, Interest, Token};
 use super::state_directory::{make_directory, remove_directory, write_file};
 use super::{Host, regular_file, runtime, spawn, text, volumes};
@@ -459,7 +459,7 @@ impl Host {
                 }
             }
             CallSlot::Exec(kind) => {
-                if let Some(Some(Try::Exec(call))) = body.tries.get_mut(position(kind)) {
+                if let Some(Some(Try::Exec(call))) = body.tries.get_mut(kind.index()) {
                     call.read_output();
                 }
             }
@@ -520,7 +520,7 @@ impl Host {
             if body.lifecycle.as_ref().is_some_and(|(_, call)| call.process.pid == pid) {
                 return Some((id, Ended::Lifecycle));
             }
-            let exec = |kind: &ProbeKind| match body.tries.get(position(*kind)) {
+            let exec = |kind: &ProbeKind| match body.tries.get(kind.index()) {
                 Some(Some(Try::Exec(call))) => call.process.pid == pid,
                 Some(Some(Try::Network(_)) | None) | None => false,
             };

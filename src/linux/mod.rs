@@ -10,6 +10,7 @@ pub mod cgroup_limits;
 pub mod clock;
 pub mod console;
 pub mod container;
+pub mod container_path;
 pub mod crash;
 pub mod delegation;
 pub mod file_systems;
@@ -109,6 +110,8 @@ pub struct Host {
     output: Output,
     log_writer: Option<Process>,
     log_writer_retry_at: Option<Instant>,
+    /// When the next of the probes connects again whose connection was refused.
+    probes_again_at: Option<Instant>,
     /// One for each container of the plan.
     bodies: Box<[Body]>,
     /// One for each pod of the plan.
@@ -171,6 +174,7 @@ impl Host {
             output,
             log_writer: None,
             log_writer_retry_at: None,
+            probes_again_at: None,
             bodies: plan.containers.iter().map(|_| Body::default()).collect(),
             networks: plan.pods.iter().map(|_| None).collect(),
             strangers: HistoryBuffer::new(),
@@ -275,7 +279,8 @@ impl Host {
         if !self.events.is_empty() {
             return;
         }
-        let deadline = [deadline, self.log_writer_retry_at, feed_at].into_iter().flatten().min();
+        let deadline =
+            [deadline, self.log_writer_retry_at, self.probes_again_at, feed_at].into_iter().flatten().min();
         let deadline = if self.reap_again { Some(Instant::ZERO) } else { deadline };
         if let Err(errno) = self.timer.arm(deadline) {
             // Cannot happen with a time that is valid; without a timer, waiting could be for ever.
@@ -306,6 +311,7 @@ impl Host {
         // In every turn, not only after SIGCHLD: that may be seen one turn later than the end, and
         // a deadline must not overtake it.
         self.reap();
+        self.connect_probes_again();
         self.restart_log_writer();
     }
 

@@ -8,12 +8,13 @@ use nix::unistd::Pid;
 
 use super::call::{Call, Voice, describe_status};
 use super::container::{Place, read_log};
-use super::network_probe::{NetworkProbe, Progress};
+use super::network_probe::{NetworkProbe, Progress, Whereabouts};
 use super::reactor::{CallSlot, Token};
 use super::state_directory::{describe, write_file};
 use super::{Host, host_process, spawn, text};
 use crate::config::plan::{Check, Container, ContainerId, Image, Network};
 use crate::oci::{bundle, command, spec};
+use crate::protocol;
 use crate::supervisor::event::ContainerEvent;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{ExitStatus, failure};
@@ -24,7 +25,7 @@ pub enum Try {
     /// A command inside the container.
     Exec(Call),
     /// A connection to it.
-    Network(NetworkProbe),
+    Network(Box<NetworkProbe>),
 }
 
 impl Host {
@@ -32,11 +33,9 @@ impl Host {
         let Some(probe) = kind.of(&place.container.probes) else { return };
         let begun = match &probe.check {
             Check::Exec { command } => self.exec(place, kind, command).map(|call| (Try::Exec(call), None)),
-            network @ (Check::HttpGet { .. } | Check::TcpSocket { .. }) => {
-                let first = self.body(place.id).and_then(|body| body.first.as_ref()).map(|first| first.pid);
-                let inside = first.filter(|_| !shares_our_network(place.container));
-                match NetworkProbe::start(network, inside) {
-                    Some(Ok((probe, progress))) => Ok((Try::Network(probe), Some(progress))),
+            Check::HttpGet { .. } | Check::TcpSocket { .. } | Check::Grpc { .. } | Check::Unix { .. } => {
+                match NetworkProbe::start(&probe.check, self.whereabouts(place)) {
+                    Some(Ok((probe, progress))) => Ok((Try::Network(Box::new(probe)), Some(progress))),
                     Some(Err(error)) => Err(error),
                     None => return,
                 }
@@ -44,13 +43,12 @@ impl Host {
         };
         match begun {
             Ok((begun, progress)) => {
-                if let Some(slot) =
-                    self.body_mut(place.id).and_then(|body| body.tries.get_mut(position(kind)))
+                if let Some(slot) = self.body_mut(place.id).and_then(|body| body.tries.get_mut(kind.index()))
                 {
                     *slot = Some(begun);
                 }
                 if let Some(progress) = progress {
-                    self.follow_probe(place.id, kind, progress, true);
+                    self.follow_probe(place.id, kind, progress);
                 }
             }
             Err(error) => self.tell_probed(place.id, kind, Outcome::Error, &error),
@@ -59,33 +57,65 @@ impl Host {
 
     pub(super) fn advance_probe(&mut self, id: ContainerId, kind: ProbeKind) {
         let Some(body) = self.body_mut(id) else { return };
-        let Some(Some(Try::Network(probe))) = body.tries.get_mut(position(kind)) else { return };
+        let Some(Some(Try::Network(probe))) = body.tries.get_mut(kind.index()) else { return };
         let progress = probe.advance();
-        self.follow_probe(id, kind, progress, false);
+        self.follow_probe(id, kind, progress);
     }
 
-    fn follow_probe(&mut self, id: ContainerId, kind: ProbeKind, progress: Progress, new: bool) {
-        let Some(slot) = self.bodies.get_mut(id.index()).and_then(|body| body.tries.get_mut(position(kind)))
+    fn follow_probe(&mut self, id: ContainerId, kind: ProbeKind, progress: Progress) {
+        let Some(slot) = self.bodies.get_mut(id.index()).and_then(|body| body.tries.get_mut(kind.index()))
         else {
             return;
         };
-        match (progress, &slot) {
-            (Progress::Waits(interest), Some(Try::Network(probe))) => {
-                let token = Token::Probe(id, kind);
-                let watched = match new {
-                    true => self.reactor.add(probe, token, interest),
-                    false => self.reactor.modify(probe, token, interest),
-                };
-                if let Err(errno) = watched {
-                    *slot = None;
-                    self.tell_probed(id, kind, Outcome::Error, errno.desc());
-                }
+        let Some(Try::Network(probe)) = slot else { return };
+        let token = Token::Probe(id, kind);
+        let watched = match (progress, probe.socket()) {
+            (Progress::Waits(interest), Some(socket)) => self.reactor.modify(socket, token, interest),
+            (Progress::Moved(interest), Some(socket)) => self.reactor.add(socket, token, interest),
+            (Progress::Waits(_) | Progress::Moved(_) | Progress::Pauses, _) => {
+                self.probes_again_at = self.probes_again_at.into_iter().chain(probe.again_at()).min();
+                Ok(())
             }
-            (Progress::Waits(_), Some(Try::Exec(_)) | None) => {}
-            (Progress::Done(outcome, why), _) => {
+            (Progress::Done(outcome, said), _) => {
                 *slot = None;
-                self.tell_probed(id, kind, outcome, &why);
+                return self.tell_probed(id, kind, outcome, &said);
             }
+        };
+        if let Err(errno) = watched {
+            *slot = None;
+            self.tell_probed(id, kind, Outcome::Error, errno.desc());
+        }
+    }
+
+    /// Lets those connect again that wait for that, when it is time for one of them.
+    pub(super) fn connect_probes_again(&mut self) {
+        let now = self.now();
+        if self.probes_again_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.probes_again_at = None;
+        for index in 0..self.bodies.len() {
+            let id = ContainerId(u16::try_from(index).unwrap_or(u16::MAX));
+            for kind in ProbeKind::ALL {
+                let Some(body) = self.body_mut(id) else { continue };
+                let Some(Some(Try::Network(probe))) = body.tries.get_mut(kind.index()) else { continue };
+                let progress = match probe.again_at() {
+                    Some(at) if at <= now => probe.connect_again(),
+                    Some(_) => Progress::Pauses,
+                    None => continue,
+                };
+                self.follow_probe(id, kind, progress);
+            }
+        }
+    }
+
+    /// Where a connection to a container begins.
+    fn whereabouts(&self, place: &Place<'_>) -> Whereabouts {
+        let first = self.body(place.id).and_then(|body| body.first.as_ref()).map(|first| first.pid);
+        let on_host = matches!(place.container.image, Image::HostProcess(_));
+        Whereabouts {
+            network: first.filter(|_| !shares_our_network(place.container)),
+            root: first.filter(|_| !on_host),
         }
     }
 
@@ -130,12 +160,12 @@ impl Host {
     }
 
     pub(super) fn note_exec_ended(&mut self, id: ContainerId, kind: ProbeKind, status: ExitStatus) {
-        let slot = self.body_mut(id).and_then(|body| body.tries.get_mut(position(kind)));
+        let slot = self.body_mut(id).and_then(|body| body.tries.get_mut(kind.index()));
         let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
         let said = call.into_said();
         self.at_place(id, |host, place| {
             if status == ExitStatus::Code(0) {
-                return host.tell_probed(id, kind, Outcome::Success, "");
+                return host.tell_probed(id, kind, Outcome::Success, &protocol::first_line(&said));
             }
             if let Some(error) = spawn::exec_error(&said) {
                 let text = match &place.container.image {
@@ -159,7 +189,7 @@ impl Host {
     }
 
     pub(super) fn cancel_probe(&mut self, place: &Place<'_>, kind: ProbeKind) {
-        let slot = self.body_mut(place.id).and_then(|body| body.tries.get_mut(position(kind)));
+        let slot = self.body_mut(place.id).and_then(|body| body.tries.get_mut(kind.index()));
         let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
         if matches!(place.container.image, Image::HostProcess(_)) {
             // Ours, and first of a session (`spawn.rs`): what it has started goes with it.
@@ -175,15 +205,6 @@ impl Host {
             let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
         }
         call.process.signal(Signal::SIGKILL);
-    }
-}
-
-/// Where a probe's try stands among those of its container.
-pub(super) fn position(kind: ProbeKind) -> usize {
-    match kind {
-        ProbeKind::Startup => 0,
-        ProbeKind::Liveness => 1,
-        ProbeKind::Readiness => 2,
     }
 }
 

@@ -6,7 +6,7 @@
 use super::event::{ContainerEvent, Event, Goal};
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
-use super::record::{Cause, End, Failure, Instance, State, StopReason};
+use super::record::{self, Cause, End, Failure, Instance, State, StopReason};
 use super::report::{self, Next, Report};
 use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, restart};
 use crate::config::plan::{ContainerId, PodId};
@@ -90,6 +90,7 @@ impl Supervisor {
             }
             (State::Starting { exited: None, .. }, ContainerEvent::Started) => {
                 record.probes = Workers::begin_instance(&container.probes, now);
+                record.said = Default::default();
                 record.start_failures = 0;
                 record.state = State::Running { since: now };
                 self.report(Report::Started { container: id });
@@ -215,15 +216,29 @@ impl Supervisor {
     ) {
         let Some((container, record)) = self.member_mut(id) else { return };
         let Some(probe) = kind.of(&container.probes) else { return };
-        // The same reason again and again is said once.
-        let news = outcome == probe::Outcome::Error && record.failure != why;
-        if outcome != probe::Outcome::Success {
-            record.failure = why;
+        let said = record::cut(&why);
+        // The same reason or warning again and again is told once.
+        let news = match outcome {
+            probe::Outcome::Error => record.failure != why,
+            probe::Outcome::Warning => record.said.get(kind.index()) != Some(&said),
+            probe::Outcome::Success | probe::Outcome::Failure => false,
+        };
+        match outcome {
+            probe::Outcome::Failure | probe::Outcome::Error => record.failure = why,
+            probe::Outcome::Success | probe::Outcome::Warning => {}
+        }
+        if let Some(place) = record.said.get_mut(kind.index()) {
+            *place = said;
         }
         let changed = record.probes.worker_mut(kind).observe(kind, probe, outcome);
         let running_since = if let State::Running { since } = record.state { Some(since) } else { None };
-        if news {
-            self.report(Report::ProbeNotMade { container: id, kind });
+        match outcome {
+            probe::Outcome::Error if news => self.report(Report::ProbeNotMade { container: id, kind }),
+            probe::Outcome::Warning if news => self.report(Report::ProbeWarned { container: id, kind }),
+            probe::Outcome::Error
+            | probe::Outcome::Warning
+            | probe::Outcome::Success
+            | probe::Outcome::Failure => {}
         }
         match (kind, changed, running_since) {
             (ProbeKind::Startup, Some(Verdict::Success), Some(since)) => {

@@ -36,6 +36,15 @@ impl ProbeKind {
         }
     }
 
+    /// Where it stands in [`ProbeKind::ALL`].
+    pub fn index(self) -> usize {
+        match self {
+            ProbeKind::Startup => 0,
+            ProbeKind::Liveness => 1,
+            ProbeKind::Readiness => 2,
+        }
+    }
+
     /// The configuration of this probe, if the container has it.
     pub fn of(self, probes: &Probes) -> Option<&Probe> {
         match self {
@@ -55,6 +64,8 @@ pub enum Outcome {
     Failure,
     /// It could not be asked (no process or descriptor was to be had): says nothing about it.
     Error,
+    /// The container is well, and something about its answer should be known.
+    Warning,
 }
 
 /// What the tries say together.
@@ -146,14 +157,16 @@ impl Worker {
     /// Notes the outcome of the try that is under way. Returns the verdict if this changed it.
     pub fn observe(&mut self, kind: ProbeKind, probe: &Probe, outcome: Outcome) -> Option<Verdict> {
         self.under_way_until.take()?;
-        let (threshold, verdict) = match outcome {
+        let (threshold, verdict, outcome) = match outcome {
             Outcome::Error => {
                 self.errors = (self.errors + 1) % ERROR_TRIES;
                 self.again = self.errors > 0;
                 return None;
             }
-            Outcome::Success => (probe.success_threshold, Verdict::Success),
-            Outcome::Failure => (probe.failure_threshold, Verdict::Failure),
+            Outcome::Success | Outcome::Warning => {
+                (probe.success_threshold, Verdict::Success, Outcome::Success)
+            }
+            Outcome::Failure => (probe.failure_threshold, Verdict::Failure, Outcome::Failure),
         };
         self.errors = 0;
         if self.run != outcome {

@@ -106,6 +106,13 @@ pub enum Report {
         /// Which probe.
         kind: ProbeKind,
     },
+    /// A probe succeeded with an answer that the user should know of.
+    ProbeWarned {
+        /// Which.
+        container: ContainerId,
+        /// Which probe.
+        kind: ProbeKind,
+    },
     /// Its readiness has changed.
     Readiness {
         /// Which.
@@ -232,6 +239,7 @@ impl Report {
             },
             Report::ProbeFailed { .. }
             | Report::ProbeNotMade { .. }
+            | Report::ProbeWarned { .. }
             | Report::Killed { .. }
             | Report::Readiness { ready: false, .. }
             | Report::PodRestarting { .. }
@@ -264,6 +272,10 @@ impl Report {
         let container = |id: ContainerId| plan.containers.get(id.index());
         let name = |id: ContainerId| container(id).map_or("?", |container| container.name.as_str());
         let path = |id: ContainerId| format!("{}/{}", container(id).map_or("?", |c| pod(c.pod)), name(id));
+        let said = |id: ContainerId, kind: ProbeKind| {
+            let said = supervisor.record(id).and_then(|record| record.said.get(kind.index()));
+            said.map_or("", |said| said.as_str())
+        };
         let why = |id: ContainerId| supervisor.record(id).map_or("", |record| record.failure.as_str());
         let pod_why = |id: PodId| supervisor.pod_record(id).map_or("", |record| record.failure.as_str());
         match *self {
@@ -338,6 +350,13 @@ impl Report {
                 path(id),
                 kind.name(),
                 why(id)
+            ),
+            Report::ProbeWarned { container: id, kind } => write!(
+                line,
+                "{}: {} probe succeeded with a warning: {}",
+                path(id),
+                kind.name(),
+                said(id, kind)
             ),
             Report::Readiness { container: id, ready: true } => write!(line, "{}: ready", path(id)),
             Report::Readiness { container: id, ready: false } => write!(line, "{}: not ready", path(id)),

@@ -167,6 +167,7 @@ impl World {
                 Answer::Is(Outcome::Success) => "yes",
                 Answer::Is(Outcome::Failure) => "no",
                 Answer::Is(Outcome::Error) => "it cannot be asked",
+                Answer::Is(Outcome::Warning) => "yes, with a warning",
                 Answer::Never => "(silence)",
             };
             let text = format!("    {} probe of {}: {word}", kind.name(), self.path(id));

@@ -44,8 +44,8 @@
 //! | `nth` | which one of these | 1 |
 //! | `arrives-after` | list of delays; one arrival for each, none at all is impossible | |
 //!
-//! Answers to probes: `yes`, `no`, `never` (silence until the try is cancelled), `cannot` (the
-//! try could not be made). An answer comes 1 ms after the question.
+//! Answers to probes: `yes`, `no`, `warns` (yes, with a warning), `never` (silence until the try is
+//! cancelled), `cannot` (the try could not be made). An answer comes 1 ms after the question.
 
 mod body;
 pub(crate) mod script;
@@ -285,6 +285,7 @@ impl World {
                     Outcome::Success => "",
                     Outcome::Failure => "it answered no",
                     Outcome::Error => "it could not be asked",
+                    Outcome::Warning => "it answered yes from elsewhere",
                 };
                 self.emit(Event::Container(id, instance, ContainerEvent::Probed(kind, outcome, failure(why))))
             }

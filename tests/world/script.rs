@@ -419,8 +419,9 @@ fn answer(text: &str) -> Result<(Duration, Answer), String> {
         "yes" => Answer::Is(Outcome::Success),
         "no" => Answer::Is(Outcome::Failure),
         "cannot" => Answer::Is(Outcome::Error),
+        "warns" => Answer::Is(Outcome::Warning),
         "never" => Answer::Never,
-        _ => return Err(format!("`{word}` is not yes, no, never or cannot")),
+        _ => return Err(format!("`{word}` is not yes, no, never, warns or cannot")),
     };
     Ok((duration(from)?, answer))
 }
