@@ -17,6 +17,7 @@
 //! | [`outline`] | pure | a plan as `outrigger check` prints it |
 //! | [`time`], [`limits`] | pure | points in time; every bound |
 //! | [`cli`] | pure | arguments, help, exit statuses |
+//! | [`simulator`] | pure | a world without a machine in which the decisions are watched |
 //! | [`linux`] | effects | every system call |
 //! | [`run`] | | the loop |
 //! | [`boot`] | | the first process of a machine, around the loop |
@@ -33,5 +34,6 @@ pub mod outline;
 pub mod protocol;
 pub mod run;
 pub mod service;
+pub mod simulator;
 pub mod supervisor;
 pub mod time;

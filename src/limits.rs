@@ -16,6 +16,12 @@ pub const POD_CONTAINERS_MAX: usize = 64;
 /// Volumes of one pod, and mounts, devices or capabilities of one container.
 pub const LIST_MAX: usize = 64;
 
+/// Restart policy rules of one container (Kubernetes: 20).
+pub const RESTART_RULES_MAX: usize = 20;
+
+/// Exit codes in one of them (Kubernetes: 255).
+pub const EXIT_CODES_MAX: usize = 255;
+
 /// Arguments of one command, and variables of one environment.
 pub const WORDS_MAX: usize = 256;
 

@@ -6,10 +6,12 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::config::plan::{
-    Check, Container, Image, OnFailure, Plan, Pod, Probe, Resources, RestartPolicy, Role,
+    Check, Container, Image, OnFailure, Operator, Plan, Pod, Probe, Resources, RestartAction, RestartPolicy,
+    RestartRule, Role,
 };
-use crate::config::{write_cpu, write_duration, write_memory};
+use crate::config::{admission, write_cpu, write_duration, write_memory};
 use crate::limits::GRACE_MIN;
+use crate::supervisor::policy::Policy;
 
 /// Describes every pod in start order, then the order of the pods if there is more than one.
 ///
@@ -28,7 +30,26 @@ pub fn outline(plan: &Plan) -> String {
         out.truncate(out.trim_end().len());
         out.push('\n');
     }
+    write_requests(&mut out, plan);
     out
+}
+
+/// What of the machine is spoken for, as far as it is known what it has.
+fn write_requests(out: &mut String, plan: &Plan) {
+    let (requested, left) = (admission::requested(plan), plan.capacity.without(plan.machine.reserved));
+    let part = |name: &str, requested: Option<u64>, left: Option<u64>, write: fn(u64) -> String| {
+        Some(format!("{} of {} {name}", write(requested.unwrap_or(0)), write(left?)))
+    };
+    let parts: Vec<String> = [
+        part("memory", requested.memory, left.memory, write_memory),
+        part("cpu", requested.cpu_millis, left.cpu_millis, write_cpu),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !parts.is_empty() {
+        let _ = writeln!(out, "requested by all pods: {}", parts.join(", "));
+    }
 }
 
 fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container]) {
@@ -47,7 +68,7 @@ fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container])
         write_duration(GRACE_MIN)
     );
     write_probes(out, containers);
-    write_restarts(out, pod);
+    write_restarts(out, pod, containers);
     if pod.essential {
         let failed = match pod.on_failure {
             OnFailure::Nothing => "it stays failed",
@@ -71,7 +92,7 @@ fn start_stages<'p>(pod: &Pod, containers: &'p [Container]) -> Vec<Stage<'p>> {
         let part = describe_part(container);
         match container.role {
             Role::Init => {
-                let failed = match pod.restart_policy {
+                let failed = match Policy::of(pod, container).effective() {
                     RestartPolicy::Always | RestartPolicy::OnFailure => "started again until then",
                     RestartPolicy::Never => "else the pod has failed",
                 };
@@ -230,11 +251,10 @@ fn quote_words(words: &[String]) -> String {
     quoted.join(" ")
 }
 
-fn write_restarts(out: &mut String, pod: &Pod) {
+fn write_restarts(out: &mut String, pod: &Pod, containers: &[Container]) {
     let policy = match pod.restart_policy {
-        RestartPolicy::Always => "always",
-        RestartPolicy::OnFailure => "on failure",
         RestartPolicy::Never => "never (sidecars always)",
+        RestartPolicy::Always | RestartPolicy::OnFailure => policy_name(pod.restart_policy),
     };
     let backoff = &pod.restart_backoff;
     let pauses = if backoff.initial.is_zero() {
@@ -248,6 +268,43 @@ fn write_restarts(out: &mut String, pod: &Pod) {
         )
     };
     let _ = writeln!(out, "  restarts: {policy}, {pauses}");
+    let own = containers.iter().filter(|container| {
+        let own_policy = container.role != Role::Sidecar && container.restart_policy.is_some();
+        own_policy || !container.restart_policy_rules.is_empty()
+    });
+    let own: Vec<&Container> = own.collect();
+    let width = own.iter().map(|container| container.name.len()).max().unwrap_or(0);
+    for container in own {
+        let mut text = String::new();
+        for rule in &container.restart_policy_rules {
+            let _ = write!(text, "{}; ", describe_rule(rule));
+        }
+        let otherwise = if text.is_empty() { "" } else { "else " };
+        let policy = policy_name(Policy::of(pod, container).effective());
+        let _ = writeln!(out, "    {:width$}  {text}{otherwise}{policy}", container.name);
+    }
+}
+
+fn policy_name(policy: RestartPolicy) -> &'static str {
+    match policy {
+        RestartPolicy::Always => "always",
+        RestartPolicy::OnFailure => "on failure",
+        RestartPolicy::Never => "never",
+    }
+}
+
+fn describe_rule(rule: &RestartRule) -> String {
+    let values: Vec<String> = rule.values.iter().map(u8::to_string).collect();
+    let codes = match (rule.operator, values.is_empty()) {
+        (Operator::In, true) => "on no exit code".to_owned(),
+        (Operator::In, false) => format!("on exit code {}", values.join(", ")),
+        (Operator::NotIn, true) => "on any exit code".to_owned(),
+        (Operator::NotIn, false) => format!("on any exit code but {}", values.join(", ")),
+    };
+    match rule.action {
+        RestartAction::Restart => codes,
+        RestartAction::RestartAllContainers => format!("{codes} all containers of the pod"),
+    }
 }
 
 /// A table with one line a container and one for the pod.
@@ -268,11 +325,14 @@ fn write_resources(out: &mut String, pod: &Pod, containers: &[Container]) {
             amount(resources.limits.pids, |pids| pids.to_string()),
         ]
     };
+    let overhead = Resources { requests: pod.overhead, ..nothing };
+    let overhead = (overhead != nothing).then_some(overhead);
     let mut rows = vec![["request", "limit", "request", "limit", "limit"].map(str::to_owned)];
     let mut names = vec![String::new()];
     for (name, resources) in containers
         .iter()
         .map(|container| (container.name.as_str(), &container.resources))
+        .chain(overhead.as_ref().map(|overhead| ("(overhead)", overhead)))
         .chain([("(the pod)", &pod.resources)])
     {
         let [name, cells @ ..] = row(name, resources);

@@ -31,6 +31,7 @@ mod host {
     mod probes;
     mod process;
     mod remains;
+    mod requests;
     mod run;
     mod runtime_faults;
     mod service;

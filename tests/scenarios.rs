@@ -8,7 +8,7 @@
 //! | `expected` | what is reported and done, with the time from the beginning; indented lines are actions |
 //!
 //! `UPDATE_EXPECTED=1 cargo test --test scenarios` writes the expected files anew; read the
-//! difference before you commit it. The keys of `world.toml` are described in `world/mod.rs`.
+//! difference before you commit it. The keys of `world.toml` are described in `src/simulator/mod.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,8 +16,6 @@
     clippy::panic,
     reason = "clippy exempts test functions, but not what they call"
 )]
-
-mod world;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,11 +26,10 @@ use std::time::Duration;
 use outrigger::config::plan::Plan;
 use outrigger::config::{self, Source};
 use outrigger::limits::GRACE_MIN;
+use outrigger::simulator::live;
+use outrigger::simulator::script::Script;
 use outrigger::supervisor::event::Goal;
 use outrigger::time::Instant;
-
-use self::world::live;
-use self::world::script::Script;
 
 /// One situation: its pods and how they behave.
 struct Situation {

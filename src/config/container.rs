@@ -15,6 +15,7 @@ use super::probe::read_probe;
 use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
 use super::resources::{Written, read_resources};
+use super::restart_policy::{Restarts, read_restarts};
 use crate::limits::{EXPANDED_BYTES_MAX, LIST_MAX, WORDS_MAX};
 
 pub(super) const CONTAINER: TableKind = TableKind {
@@ -41,6 +42,7 @@ pub(super) const CONTAINER: TableKind = TableKind {
         "readiness-probe",
         "restart-policy",
         "ports",
+        "restart-policy-rules",
     ],
 };
 
@@ -91,7 +93,7 @@ pub(super) fn read_container(
     let name = table
         .take_required("name", problems, "add name = \"app\"")
         .and_then(|field| Some(Spanned::new(field.at(), field.name(problems)?.to_owned())));
-    let role = read_role(table.take("restart-policy"), section, problems);
+    let Restarts { role, policy, rules } = read_restarts(&mut table, section, problems);
     let source = table.take_one_of(&["rootfs", "bundle", "host-process"], problems);
     let mut variables = Variables::default();
     let image = match source {
@@ -134,33 +136,10 @@ pub(super) fn read_container(
         image,
         resources: resources.of_container(),
         probes,
+        restart_policy: policy,
+        restart_policy_rules: rules,
     };
     Some(ContainerFile { container, name, resources })
-}
-
-/// An init container with any restart policy counts as the sidecar that it was meant to be, so
-/// that a misspelt policy leads to one message only.
-fn read_role(field: Option<Field<'_>>, section: Section, problems: &mut ProblemList<'_>) -> Role {
-    match (section, field) {
-        (Section::Init, None) => Role::Init,
-        (Section::Init, Some(field)) => {
-            let help = "\"always\" makes a sidecar; without the key it is a regular init container \
-                        and follows the pod's policy";
-            let policy = field.string(problems, help);
-            if let Some(policy) = policy.filter(|policy| *policy != "always") {
-                let says = format!("of an init container cannot be {}", quote(policy));
-                field.refuse(problems, &says, "only \"always\" is possible", help);
-            }
-            Role::Sidecar
-        }
-        (Section::Main, None) => Role::Main,
-        (Section::Main, Some(field)) => {
-            let help = "the pod's `restart-policy`, at the top of the file, holds for all its main \
-                        containers; a sidecar stands in `init-containers`";
-            field.refuse(problems, "is not possible in a main container", "not possible here", help);
-            Role::Main
-        }
-    }
 }
 
 fn refuse_beside(

@@ -11,7 +11,8 @@ use super::machine::{MachineFile, read_backoff};
 use super::plan::{Backoff, Container, Network, OnFailure, Pod, RestartPolicy, Volume, VolumeSource};
 use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
-use super::resources::{Written, read_resources, resolve_pod};
+use super::resources::{Written, read_overhead, read_resources, resolve_pod};
+use super::restart_policy::read_restart_policy;
 use crate::limits::{LIST_MAX, POD_CONTAINERS_MAX, PODS_MAX};
 
 pub(super) const POD: TableKind = TableKind {
@@ -30,6 +31,7 @@ pub(super) const POD: TableKind = TableKind {
         "volumes",
         "init-containers",
         "containers",
+        "overhead",
     ],
 };
 pub(super) const VOLUME: TableKind =
@@ -80,6 +82,7 @@ pub(super) fn read_pod(
     let hostname = table.take("hostname").and_then(|field| field.name(problems).map(str::to_owned));
     let network = table.take("network").and_then(|field| read_network(field, problems));
     let resources = read_resources(table.take("resources"), problems);
+    let overhead = read_overhead(table.take("overhead"), problems);
     let essential = table.take("essential").and_then(|field| field.boolean(problems)).unwrap_or(false);
     let on_failure =
         table.take("on-failure").map(|field| read_on_failure(field, essential, machine, problems));
@@ -96,6 +99,7 @@ pub(super) fn read_pod(
     let (containers, written): (Vec<Container>, Vec<Written>) =
         containers.files.into_iter().map(|file| (file.container, file.resources)).unzip();
     let end = u16::try_from(containers.len()).unwrap_or(u16::MAX);
+    let (resources, qos_class) = resolve_pod(&resources, &overhead, &containers, &written, problems);
     let pod = Pod {
         name: name_text,
         restart_policy: restart_policy.unwrap_or(RestartPolicy::Always),
@@ -112,20 +116,13 @@ pub(super) fn read_pod(
         volumes: volumes.into_iter().filter_map(|(_, volume)| volume).collect(),
         init_containers: 0..init_count,
         main_containers: init_count..end,
-        resources: resolve_pod(&resources, &containers, &written, problems),
+        resources,
+        overhead,
+        qos_class,
         essential,
         on_failure: on_failure.unwrap_or(OnFailure::Nothing),
     };
     PodFile { file, pod, containers, name, after }
-}
-
-fn read_restart_policy(field: Field<'_>, problems: &mut ProblemList<'_>) -> Option<RestartPolicy> {
-    let policies = [
-        ("always", RestartPolicy::Always),
-        ("on-failure", RestartPolicy::OnFailure),
-        ("never", RestartPolicy::Never),
-    ];
-    field.choice(&policies, problems)
 }
 
 fn read_on_failure(

@@ -36,7 +36,7 @@ pub(super) const CPU_MILLIS_MAX: u64 = 1_000_000;
 /// Reads "500ms", "30s", "1m30s", "2h", "1.5s".
 ///
 /// Every unit at most once, the longest first. Precision: a nanosecond.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, Reason> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, Reason> {
     let mut rest = text;
     let mut nanos: u128 = 0;
     let mut units = DURATION_UNITS.iter();

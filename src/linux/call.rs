@@ -61,16 +61,19 @@ pub struct Program {
     pub working_directory: Option<CString>,
     /// See [`spawn::Command::unified_view`].
     pub unified_view: bool,
+    /// See [`spawn::Command::oom_score_adj`].
+    pub oom_score_adj: i32,
 }
 
 impl Program {
-    /// A call of the runtime: `words`, its absolute path first.
-    pub fn of_runtime(words: &[String], unified_view: bool) -> Result<Program, String> {
+    /// A call of the runtime: `words`, its absolute path first. What is told of it to the OOM killer
+    /// is inherited by the container that it makes, and by what it executes in one.
+    pub fn of_runtime(words: &[String], unified_view: bool, oom_score_adj: i32) -> Result<Program, String> {
         let name = words.first().map_or("", String::as_str);
         let args = c_strings(words).ok_or_else(|| cannot_run(name, "an argument has a NUL byte"))?;
         let path = args.first().cloned().ok_or_else(|| cannot_run(name, "no program is named"))?;
         let env = vec![ENVIRONMENT.to_owned()];
-        Ok(Program { path, args, env, user: None, working_directory: None, unified_view })
+        Ok(Program { path, args, env, user: None, working_directory: None, unified_view, oom_score_adj })
     }
 
     /// Makes the process. Its standard input has nothing to say.
@@ -97,6 +100,7 @@ impl Program {
             further_procs: &further_procs,
             unified_view: self.unified_view,
             terminal: false,
+            oom_score_adj: Some(self.oom_score_adj),
         };
         spawn::spawn(&command, spawner)
     }

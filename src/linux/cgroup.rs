@@ -40,7 +40,7 @@ use super::cgroup_layout::{Layout, Legacy, own_unified_path};
 use super::cgroup_limits::{self, Controller};
 use super::delegation::is_delegated;
 use super::spawn;
-use crate::config::plan::Resources;
+use crate::config::plan::{Requests, Resources};
 
 /// How long the start waits for what an earlier, crashed supervisor left to die. Milliseconds.
 const LEFTOVERS_WAIT_MS: u16 = 5000;
@@ -188,6 +188,19 @@ impl Tree {
     pub fn acknowledge_events(&self) {
         // EAGAIN ends it; an overflow of the queue is an event like any other.
         while self.inotify.read_events().is_ok() {}
+    }
+
+    /// Has the kernel leave to all pods together what they request: what protects a pod's memory
+    /// (`memory.low`) is worth no more than what protects the cgroups above it. Of a given root
+    /// that is for the manager to say, and v1's soft limit needs nothing above.
+    pub fn protect(&self, requested: Requests) -> Result<(), String> {
+        let Some(memory) = self.memory().filter(|memory| memory.unified && !self.given) else {
+            return Ok(());
+        };
+        let resources = Resources { requests: requested, ..Resources::default() };
+        let protected = Controller::Memory.apply(&memory.mount.join(&self.root), true, &resources);
+        protected
+            .map_err(|reason| format!("cannot protect the memory of `{}`: {reason}", self.root.display()))
     }
 
     /// Makes a pod's cgroup with its limits. Controllers that are missing are passed over: they

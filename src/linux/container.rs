@@ -22,6 +22,7 @@ use super::reactor::{CallSlot, Interest, Token};
 use super::state_directory::{make_directory, remove_directory, write_file};
 use super::{Host, regular_file, runtime, spawn, text, volumes};
 use crate::config::plan::{Container, ContainerId, Image, Pod, Resources, Rootfs};
+use crate::config::qos;
 use crate::limits::FILE_BYTES_MAX;
 use crate::log::stream::Labels;
 use crate::oci::bundle;
@@ -284,7 +285,8 @@ impl Host {
             Image::Bundle(path) => {
                 let file = path.join("config.json");
                 let config = regular_file::read(&file, FILE_BYTES_MAX)?;
-                return bundle::adapt(&config, &text(path), &cgroups_path).map_err(|error| error.to_string());
+                let adapted = bundle::adapt(&config, &text(path), &cgroups_path, self.oom_score_adj(place));
+                return adapted.map_err(|error| error.to_string());
             }
             Image::HostProcess(_) => return Err("a host process has no config.json".to_owned()),
         };
@@ -304,8 +306,14 @@ impl Host {
             cgroup_namespace: self.cgroups.is_unified() && !self.is_placed_by_us(),
             recursive_read_only: self.runtime.as_ref().is_some_and(Runtime::has_recursive_mount_options)
                 && self.has_mount_setattr,
+            oom_score_adj: self.oom_score_adj(place),
         };
         spec::generate(place.container, rootfs, &facts).map_err(|error| error.to_string())
+    }
+
+    /// What the OOM killer is told about the processes of a container.
+    pub(super) fn oom_score_adj(&self, place: &Place<'_>) -> i32 {
+        self.oom_score.possible(qos::oom_score_adj(&self.plan, place.container))
     }
 
     /// Whether the runtime leaves the container in the cgroup that it was started in.
@@ -440,7 +448,8 @@ impl Host {
     ) -> Result<Call, String> {
         let unified_view = self.cgroups.is_hybrid() && self.is_placed_by_us();
         let entrance = self.bodies.get(place.id.index()).and_then(|body| body.entrance.as_ref());
-        Call::start(Program::of_runtime(words, unified_view)?, voice, entrance, &mut self.spawner)
+        let program = Program::of_runtime(words, unified_view, self.oom_score_adj(place))?;
+        Call::start(program, voice, entrance, &mut self.spawner)
     }
 
     pub(super) fn watch_output(&self, call: &Call, token: Token) {

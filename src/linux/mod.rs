@@ -4,6 +4,7 @@
 //! perform, and waits nowhere but in [`Host::wait`].
 
 pub mod call;
+pub mod capacity;
 pub mod cgroup;
 pub mod cgroup_layout;
 pub mod cgroup_limits;
@@ -29,6 +30,7 @@ pub mod mounts;
 pub mod network_namespace;
 pub mod network_probe;
 pub mod notify;
+pub mod oom_score;
 pub mod output;
 pub mod pid1;
 pub mod pidfd;
@@ -66,12 +68,14 @@ use self::cgroup::Tree;
 use self::clock::Timer;
 use self::container::Body;
 use self::network_namespace::NetworkNamespace;
+use self::oom_score::OomScore;
 use self::output::Output;
 use self::pid1::FirstProcess;
 use self::reactor::{BATCH, Interest, Reactor, Token};
 use self::signals::{Request, Signals};
 use self::spawn::Spawner;
 use self::state_directory::StateDirectory;
+use crate::config::admission;
 use crate::config::plan::{CgroupPolicy, Image, LogDestination, Network, Plan, PodId, Resources};
 use crate::log::message::Destination;
 use crate::log::terminal::Names;
@@ -105,6 +109,7 @@ pub struct Host {
     cgroups: Tree,
     runtime: Option<Runtime>,
     spawner: Spawner,
+    oom_score: OomScore,
     /// Linux 5.12: a bind mount can be made read-only with all that is mounted below it.
     has_mount_setattr: bool,
     output: Output,
@@ -162,6 +167,7 @@ impl Host {
                 return Err(error);
             }
         };
+        let (oom_score, unprotected) = OomScore::protect();
         let mut host = Host {
             reactor,
             signals,
@@ -170,6 +176,7 @@ impl Host {
             state,
             runtime: None,
             spawner: Spawner::prepare(),
+            oom_score,
             has_mount_setattr: kernel_version() >= (5, 12),
             output,
             log_writer: None,
@@ -186,7 +193,12 @@ impl Host {
             plan,
         };
         match host.prepare() {
-            Ok(()) => Ok(host),
+            Ok(()) => {
+                if let Some(why) = unprotected {
+                    host.write_line(Severity::Info, &why);
+                }
+                Ok(host)
+            }
             Err(error) => {
                 host.close();
                 Err(error)
@@ -201,7 +213,8 @@ impl Host {
         self.reactor.add(self.cgroups.events(), Token::Cgroups, Interest::Readable).map_err(watch)?;
         self.reactor.add(&self.output, Token::LogWriter, Interest::Readable).map_err(watch)?;
         self.start_log_writer()?;
-        self.check_limits()
+        self.check_limits()?;
+        self.cgroups.protect(admission::requested(&self.plan))
     }
 
     /// The time now, for decisions.
@@ -330,6 +343,8 @@ impl Host {
             self.wait_for_log_writer(LOG_WRITER_END);
         }
         left.extend(self.cgroups.close().err());
+        // A rescue shell is not to have it.
+        self.oom_score.give_back();
         self.state.release();
         (left, self.first)
     }
@@ -462,6 +477,8 @@ impl Host {
             further_procs: &[],
             unified_view: false,
             terminal: false,
+            // As little as we: without it the pipes of all containers fill up.
+            oom_score_adj: None,
         };
         let process = spawn::spawn(&command, &mut self.spawner).map_err(failed)?;
         self.log_writer = Some(process.into());

@@ -98,20 +98,20 @@ impl Supervisor {
             (State::Starting { exited: Some(exit), .. }, ContainerEvent::Started) => {
                 record.start_failures = 0;
                 self.report(Report::Started { container: id });
-                self.note_end(id, Cause::Exit { exit, probe_failed: false }, now);
+                self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
             (State::Starting { give_up_at, exited: None }, ContainerEvent::Exited(exit)) => {
                 record.state = State::Starting { give_up_at, exited: Some(exit) };
             }
             (State::Created | State::Running { .. }, ContainerEvent::Exited(exit)) => {
-                self.note_end(id, Cause::Exit { exit, probe_failed: false }, now);
+                self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
             (State::Stopping { reason, .. }, ContainerEvent::Exited(exit)) => {
-                self.note_end(id, Cause::Exit { exit, probe_failed: reason.is_probe() }, now);
+                self.note_end(id, Cause::Exit { exit, stopped: Some(reason) }, now);
             }
             (State::Killing { reason, ran, .. }, ContainerEvent::Exited(exit)) => {
                 let cause = if ran {
-                    Cause::Exit { exit, probe_failed: reason.is_probe() }
+                    Cause::Exit { exit, stopped: Some(reason) }
                 } else {
                     self.killed_before_start(id, reason)
                 };

@@ -24,6 +24,7 @@ pub mod event;
 mod intake;
 pub mod phase;
 pub mod pod;
+pub mod policy;
 pub mod probe;
 pub mod record;
 pub mod report;

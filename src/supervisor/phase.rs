@@ -1,8 +1,8 @@
 //! What Kubernetes would say of a pod: its phase, and whether it and its containers are ready.
 
 use super::pod::{Member, PodState, PodStopReason, PodView};
+use super::policy::Policy;
 use super::record::{Cause, State};
-use super::restart::should_restart;
 use crate::config::plan::Role;
 
 /// The phase of a pod, in Kubernetes' words.
@@ -96,7 +96,7 @@ pub fn will_restart(view: &PodView, member: &Member) -> bool {
     let Some(end) = member.record.state.end() else { return false };
     match (view.record.state, end.cause) {
         (PodState::Active, Cause::Exit { .. } | Cause::StartFailed | Cause::NeverRan) => {
-            should_restart(member.container.role, view.pod.restart_policy, end)
+            Policy::of(view.pod, member.container).should_restart(end)
         }
         (PodState::Active, Cause::LeftBehind) => false,
         (

@@ -183,9 +183,8 @@ pub enum Cause {
     Exit {
         /// How.
         exit: Exit,
-        /// Whether that was after a failed startup or liveness probe. It is restarted then even
-        /// if it handled the stop signal and exited with 0.
-        probe_failed: bool,
+        /// What it had been told to stop for, if it had.
+        stopped: Option<StopReason>,
     },
     /// It never ran: the runtime could not create or start it.
     StartFailed,

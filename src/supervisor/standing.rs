@@ -13,8 +13,8 @@ use heapless::Vec;
 use super::Supervisor;
 use super::phase::{Phase, is_container_ready, is_pod_ready, phase};
 use super::pod::{Member, PodState, PodStopReason, PodView};
+use super::policy::Policy;
 use super::record::State;
-use super::restart::should_restart;
 use crate::config::plan::{ContainerId, Plan, PodId, Role};
 use crate::limits::PODS_MAX;
 
@@ -156,8 +156,8 @@ fn stand(view: &PodView, member: &Member) -> Stand {
         }
         // The pod is not being stopped, so a probe has failed or the runtime was too slow.
         (State::Stopping { .. } | State::Killing { .. }, _) => return Stand::Again,
-        (State::Exited { end, .. } | State::Removing { end, .. } | State::Ended { end }, role) => {
-            let again = should_restart(role, view.pod.restart_policy, end);
+        (State::Exited { end, .. } | State::Removing { end, .. } | State::Ended { end }, _) => {
+            let again = Policy::of(view.pod, container).should_restart(end);
             return if again { Stand::Again } else { Stand::Passed };
         }
     };

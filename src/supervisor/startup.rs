@@ -14,8 +14,9 @@
 
 use super::alarm::Alarm;
 use super::pod::{Member, PodStopReason, PodView};
+use super::policy::Policy;
 use super::record::State;
-use super::restart::{should_restart, start_at};
+use super::restart::start_at;
 use crate::config::plan::{ContainerId, RestartPolicy, Role};
 
 /// What to do for a pod's order.
@@ -51,14 +52,14 @@ pub fn is_completed(view: &PodView) -> bool {
         // A main container whose probe failed under `never` is stopped for good: if it was the
         // last one, the pod stops with it, and its sidecars do not wait for its end first.
         State::Running { .. } => {
-            view.pod.restart_policy == RestartPolicy::Never
+            Policy::of(view.pod, main.container).effective() == RestartPolicy::Never
                 && main.record.probes.failed(&main.container.probes).is_some()
         }
         State::Stopping { reason, .. } | State::Killing { reason, .. } => {
-            view.pod.restart_policy == RestartPolicy::Never && reason.is_probe()
+            Policy::of(view.pod, main.container).effective() == RestartPolicy::Never && reason.is_probe()
         }
         State::Exited { end, .. } | State::Removing { end, .. } | State::Ended { end } => {
-            !should_restart(Role::Main, view.pod.restart_policy, end)
+            !Policy::of(view.pod, main.container).should_restart(end)
         }
     })
 }
@@ -143,7 +144,7 @@ fn stand(view: &PodView, init: &Member) -> Stand {
             Role::Sidecar | Role::Init | Role::Main => Stand::UnderWay,
         },
         State::Exited { end, .. } | State::Removing { end, .. } | State::Ended { end } => {
-            if should_restart(role, view.pod.restart_policy, end) {
+            if Policy::of(view.pod, init.container).should_restart(end) {
                 Stand::Again
             } else if !end.is_success(role) {
                 Stand::Failed
@@ -161,7 +162,7 @@ fn stand(view: &PodView, init: &Member) -> Stand {
 fn is_wanted(view: &PodView, main: &Member) -> bool {
     match main.record.state {
         State::Absent => true,
-        State::Ended { end } => should_restart(Role::Main, view.pod.restart_policy, end),
+        State::Ended { end } => Policy::of(view.pod, main.container).should_restart(end),
         // Its removal comes first, and its end runs this again.
         State::Exited { .. } | State::Removing { .. } => false,
         State::Creating { .. }

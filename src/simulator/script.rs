@@ -1,18 +1,20 @@
 //! What `world.toml` says: how containers behave, what fails, when the stop is requested. Its keys
 //! are described in `mod.rs`.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use outrigger::supervisor::event::Goal;
-use outrigger::supervisor::probe::{Outcome, ProbeKind};
-use outrigger::supervisor::record::ExitStatus;
-use outrigger::time::Instant;
 use toml::de::{DeTable, DeValue};
+
+use crate::config::parse_duration;
+use crate::supervisor::event::Goal;
+use crate::supervisor::probe::{Outcome, ProbeKind};
+use crate::supervisor::record::ExitStatus;
+use crate::time::Instant;
 
 /// How the world of one situation behaves.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Script {
+pub struct Script {
     /// When to stop looking at pods that do not end.
     pub until: Option<Instant>,
     /// When somebody requests the stop.
@@ -23,60 +25,94 @@ pub(crate) struct Script {
     pub has_no_watchdog: bool,
     /// Whether the log has a line for each try of a probe.
     pub shows_probes: bool,
+    /// The service manager that is told what goes on, if there is one.
     pub manager: Option<Manager>,
+    /// How pods behave, by their name.
     pub pods: BTreeMap<String, PodScript>,
+    /// How containers behave, by `<pod>/<container>`.
     pub containers: BTreeMap<String, ContainerScript>,
+    /// Events that take their time.
     pub detours: Vec<Detour>,
+    /// Whether such an event need not happen at all.
+    pub detours_may_be_missed: bool,
 }
 
 /// A service manager that is told what goes on.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Manager {
+pub struct Manager {
+    /// The silence after which it would end us.
     pub watchdog: Option<Duration>,
     /// Between these two it loses what it is told.
     pub deaf_from: Instant,
+    /// See `deaf_from`.
     pub deaf_until: Instant,
 }
 
+/// How a pod's volumes and network behave.
 #[derive(Clone, Debug)]
-pub(crate) struct PodScript {
+pub struct PodScript {
+    /// Duration of the set-up.
     pub set_up_takes: Duration,
+    /// Set-ups that fail until one works.
     pub set_up_fails: u32,
+    /// Tear-downs that fail until one works.
     pub tear_down_fails: u32,
 }
 
+/// How a container and the calls of the runtime for it behave.
 #[derive(Clone, Debug)]
-pub(crate) struct ContainerScript {
+pub struct ContainerScript {
+    /// Duration of the runtime's `create`.
     pub create_takes: Duration,
+    /// Creates that fail until one works.
     pub create_fails: u32,
+    /// Creates that hang until they are killed.
     pub create_hangs: u32,
+    /// Duration of the runtime's `start`.
     pub start_takes: Duration,
+    /// Starts that fail until one works.
     pub start_fails: u32,
+    /// Starts that hang until they are killed.
     pub start_hangs: u32,
+    /// Times that the first process ends just before `start` returns.
     pub dies_in_start: u32,
+    /// Duration of the removal.
     pub removal_takes: Duration,
+    /// Removals that fail until one works.
     pub removal_fails: u32,
+    /// Removals that hang until they are killed.
     pub removal_hangs: u32,
     /// One for each run, the last for all further ones. `None`: for ever.
     pub runs: Option<Vec<Option<Duration>>>,
+    /// How long its command runs until it says that it has started.
+    pub start_delay: Duration,
+    /// How it ends then; one for each run, the last for all further ones.
     pub exits: Vec<ExitStatus>,
     /// One for each run, the last for all further ones.
     pub oom_killed: Vec<bool>,
+    /// Whether only SIGKILL ends it.
     pub ignores_sigterm: bool,
+    /// Time from the stop signal to its end.
     pub stops_after: Duration,
+    /// How it ends after the stop signal.
     pub stops_with: ExitStatus,
+    /// Whether not even SIGKILL ends it.
     pub unkillable: bool,
-    startup: Answers,
-    liveness: Answers,
-    readiness: Answers,
+    /// Answers to its startup probe.
+    pub startup: Answers,
+    /// Answers to its liveness probe.
+    pub liveness: Answers,
+    /// Answers to its readiness probe.
+    pub readiness: Answers,
 }
 
-/// For each run: from when on a probe gets which answer.
-type Answers = Vec<Vec<(Duration, Answer)>>;
+/// For each run, the last for all further ones: from which age on a probe gets which answer.
+pub type Answers = Vec<Vec<(Duration, Answer)>>;
 
 /// What a container answers when it is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
+    /// This, after a millisecond.
     Is(Outcome),
     /// Nothing, until the try is cancelled.
     Never,
@@ -84,10 +120,10 @@ pub(crate) enum Answer {
 
 /// An event that does not arrive at once, or not once.
 #[derive(Clone, Debug)]
-pub(crate) struct Detour {
+pub struct Detour {
     /// The pod (`demo`) or container (`demo/app`) that the event is about.
     pub of: String,
-    /// Which event, as [`event_name`](super::event_name) writes it.
+    /// Which event, as `event_name` writes it.
     pub event: String,
     /// Which of these, from 1.
     pub nth: u32,
@@ -115,6 +151,7 @@ impl Default for ContainerScript {
             removal_fails: 0,
             removal_hangs: 0,
             runs: None,
+            start_delay: Duration::ZERO,
             exits: vec![ExitStatus::Code(0)],
             oom_killed: vec![false],
             ignores_sigterm: false,
@@ -130,14 +167,14 @@ impl Default for ContainerScript {
 
 impl Script {
     /// What the stop number `nth` (from 0) is for.
-    pub(crate) fn goal(&self, nth: usize) -> Goal {
+    pub(super) fn goal(&self, nth: usize) -> Goal {
         self.goals.get(nth).or(self.goals.last()).copied().unwrap_or_default()
     }
 }
 
 impl ContainerScript {
     /// What a probe is answered in run number `run` (from 0) that has lasted `age`.
-    pub(crate) fn answer(&self, kind: ProbeKind, run: usize, age: Duration) -> Answer {
+    pub(super) fn answer(&self, kind: ProbeKind, run: usize, age: Duration) -> Answer {
         let answers = match kind {
             ProbeKind::Startup => &self.startup,
             ProbeKind::Liveness => &self.liveness,
@@ -150,17 +187,21 @@ impl ContainerScript {
 }
 
 /// The element for run number `run`; the last one is for all further runs.
-pub(crate) fn in_run<T: Copy>(series: &[T], run: usize) -> Option<T> {
+pub(super) fn in_run<T: Copy>(series: &[T], run: usize) -> Option<T> {
     series.get(run).or(series.last()).copied()
 }
 
-pub(crate) fn millis(count: u64) -> Duration {
+fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
 impl Script {
-    /// Reads a `world.toml`. In the error: the first mistake.
-    pub(crate) fn parse(text: &str) -> Result<Script, String> {
+    /// Reads a `world.toml`.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake in it, in words.
+    pub fn parse(text: &str) -> Result<Script, String> {
         let document = DeTable::parse(text).map_err(|error| error.to_string())?;
         let mut table = Keys::new("world.toml", document.get_ref());
         let mut script = Script {
@@ -227,6 +268,7 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
             "forever" => Ok(None),
             _ => duration(text).map(Some),
         })?,
+        start_delay: keys.duration("start-delay")?.unwrap_or(default.start_delay),
         exits: keys.each("exits", status)?.unwrap_or(default.exits),
         oom_killed: keys.flags("oom-killed")?.unwrap_or(default.oom_killed),
         ignores_sigterm: keys.flag("ignores-sigterm")?,
@@ -384,17 +426,7 @@ fn scalar(value: &DeValue) -> Option<String> {
 
 /// "1.5s", "20ms", "10m".
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        _ => return Err(format!("`{text}` is not a duration")),
-    };
-    let number: f64 = digits.parse().map_err(|_| format!("`{text}` is not a duration"))?;
-    // All times of the world are whole milliseconds.
-    let rounded = Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())?;
-    Ok(millis(u64::try_from((rounded + Duration::from_micros(500)).as_millis()).unwrap_or(u64::MAX)))
+    parse_duration(text).map_err(|reason| format!("`{text}` is not a duration: {reason}"))
 }
 
 /// An exit code, "signal 11", or "unknown".

@@ -1,0 +1,330 @@
+//! What there really is of each container, and what the supervisor's actions do to it.
+
+use core::time::Duration;
+
+use super::invariants::Broken;
+use super::script::{Answer, in_run};
+use super::timeline::{Subject, What};
+use super::{Happening, MOMENT, World, at, at_mut};
+use crate::config::plan::{ContainerId, Role};
+use crate::supervisor::action::ContainerAction;
+use crate::supervisor::event::{ContainerEvent, Event};
+use crate::supervisor::probe::ProbeKind;
+use crate::supervisor::record::{Exit, ExitStatus, Instance, failure};
+use crate::time::Instant;
+
+/// The bit in a call's number that says that it was killed.
+const KILLED: u64 = 1 << 63;
+
+/// A runtime call that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) kind: CallKind,
+    pub(super) number: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CallKind {
+    Create,
+    Start,
+    Remove,
+}
+
+/// The first process of a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Process {
+    #[default]
+    None,
+    /// It was created and waits.
+    Waits,
+    /// The container's own command, since then.
+    Runs(Instant),
+}
+
+/// What there really is of a container.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Body {
+    pub(super) instance: Instance,
+    /// Whether something of this instance exists: from `create` to the end of the removal.
+    pub(super) exists: bool,
+    pub(super) process: Process,
+    pub(super) call: Option<Call>,
+    pub(super) tries: Tries,
+    pub(super) creates: u32,
+    pub(super) starts: u32,
+    pub(super) runs: usize,
+    pub(super) removals: u32,
+}
+
+/// The tries that are under way, by their numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tries {
+    startup: Option<u64>,
+    liveness: Option<u64>,
+    readiness: Option<u64>,
+}
+
+impl Body {
+    /// Whether its own command runs.
+    pub(super) fn runs(&self) -> bool {
+        matches!(self.process, Process::Runs(_))
+    }
+
+    /// Whether its own command runs in this instance.
+    pub(super) fn runs_as(&self, instance: Instance) -> bool {
+        self.runs() && self.instance == instance
+    }
+
+    /// The try of this probe that is under way.
+    pub(super) fn try_mut(&mut self, kind: ProbeKind) -> &mut Option<u64> {
+        match kind {
+            ProbeKind::Startup => &mut self.tries.startup,
+            ProbeKind::Liveness => &mut self.tries.liveness,
+            ProbeKind::Readiness => &mut self.tries.readiness,
+        }
+    }
+
+    /// The same, to be looked at.
+    pub(super) fn try_under_way(&self, kind: ProbeKind) -> Option<u64> {
+        match kind {
+            ProbeKind::Startup => self.tries.startup,
+            ProbeKind::Liveness => self.tries.liveness,
+            ProbeKind::Readiness => self.tries.readiness,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn act(
+        &mut self,
+        id: ContainerId,
+        instance: Instance,
+        action: ContainerAction,
+    ) -> Result<(), Broken> {
+        match action {
+            ContainerAction::Create { .. } => self.create(id, instance),
+            ContainerAction::Start => self.start(id),
+            ContainerAction::Stop => self.stop(id),
+            ContainerAction::Kill => self.kill(id),
+            ContainerAction::Remove => self.remove(id),
+            ContainerAction::Probe(kind) => self.probe(id, kind),
+            ContainerAction::CancelProbe(kind) => {
+                *at_mut(&mut self.bodies, id.index())?.try_mut(kind) = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn create(&mut self, id: ContainerId, instance: Instance) -> Result<(), Broken> {
+        self.say(Subject::Container(id), || What::Creates(instance));
+        let script = at(&self.container_scripts, id.index())?;
+        let (hangs, takes) = (script.create_hangs, script.create_takes);
+        let body = at_mut(&mut self.bodies, id.index())?;
+        *body = Body {
+            instance,
+            exists: true,
+            process: Process::None,
+            call: None,
+            tries: Tries::default(),
+            creates: body.creates + 1,
+            ..*body
+        };
+        let hangs = body.creates <= hangs;
+        self.call(id, CallKind::Create, (!hangs).then_some(takes))
+    }
+
+    fn start(&mut self, id: ContainerId) -> Result<(), Broken> {
+        self.say(Subject::Container(id), || What::Starts);
+        let script = at(&self.container_scripts, id.index())?;
+        let body = at_mut(&mut self.bodies, id.index())?;
+        body.starts += 1;
+        let (takes, hangs, instance) = (script.start_takes, body.starts <= script.start_hangs, body.instance);
+        let dies = body.starts <= script.dies_in_start;
+        let status = in_run(&script.exits, body.runs).unwrap_or(ExitStatus::Code(0));
+        if dies {
+            body.runs += 1;
+        }
+        self.call(id, CallKind::Start, (!hangs).then_some(takes))?;
+        if dies {
+            let after = if hangs { MOMENT } else { takes.saturating_sub(MOMENT) };
+            self.schedule(self.now.after(after), Happening::Dies(id, instance, status));
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, id: ContainerId) -> Result<(), Broken> {
+        self.say(Subject::Container(id), || What::SendsStop);
+        let script = at(&self.container_scripts, id.index())?;
+        if !script.ignores_sigterm && !script.unkillable {
+            let instance = at(&self.bodies, id.index())?.instance;
+            let dies = Happening::Dies(id, instance, script.stops_with);
+            self.schedule(self.now.after(script.stops_after), dies);
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self, id: ContainerId) -> Result<(), Broken> {
+        self.say(Subject::Container(id), || What::Kills);
+        let unkillable = at(&self.container_scripts, id.index())?.unkillable;
+        let body = at(&self.bodies, id.index())?;
+        let (instance, process, call) = (body.instance, body.process, body.call);
+        if process != Process::None && !unkillable {
+            self.schedule(self.now.after(MOMENT), Happening::Dies(id, instance, ExitStatus::Signal(9)));
+        }
+        if let Some(Call { kind, .. }) = call {
+            // From now on it is another call: one that fails.
+            self.call(id, kind, Some(MOMENT))?;
+            if let Some(call) = &mut at_mut(&mut self.bodies, id.index())?.call {
+                call.number |= KILLED;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, id: ContainerId) -> Result<(), Broken> {
+        self.say(Subject::Container(id), || What::Removes);
+        let script = at(&self.container_scripts, id.index())?;
+        let (takes, unkillable) = (script.removal_takes, script.unkillable);
+        let body = at_mut(&mut self.bodies, id.index())?;
+        body.removals += 1;
+        body.tries = Tries::default();
+        let hangs = body.removals <= script.removal_hangs;
+        let (instance, process, call) = (body.instance, body.process, body.call);
+        // A call that was killed and has not ended yet; its end comes late.
+        if call.is_some_and(|call| call.kind == CallKind::Start) {
+            let event = ContainerEvent::StartFailed(failure("it was killed"));
+            self.schedule(self.now.after(MOMENT), Happening::Ends(Event::Container(id, instance, event)));
+        }
+        // What is left over, say of a start that failed, is killed first.
+        if process != Process::None && !unkillable {
+            self.schedule(self.now.after(MOMENT), Happening::Dies(id, instance, ExitStatus::Signal(9)));
+        }
+        self.call(id, CallKind::Remove, (!hangs).then_some(takes))
+    }
+
+    fn probe(&mut self, id: ContainerId, kind: ProbeKind) -> Result<(), Broken> {
+        self.count += 1;
+        let number = self.count;
+        let script = at(&self.container_scripts, id.index())?;
+        let body = at_mut(&mut self.bodies, id.index())?;
+        let (instance, run) = (body.instance, body.runs.saturating_sub(1));
+        *body.try_mut(kind) = Some(number);
+        let age = match body.process {
+            Process::Runs(since) => self.now.since(since),
+            Process::None | Process::Waits => Duration::ZERO,
+        };
+        let answer = script.answer(kind, run, age);
+        self.say(Subject::Container(id), || What::Probes(kind, answer));
+        if let Answer::Is(outcome) = answer {
+            let at = self.now.after(MOMENT);
+            self.schedule(at, Happening::Answers(id, instance, kind, number, outcome));
+        }
+        Ok(())
+    }
+
+    /// Begins a runtime call. One without a duration hangs.
+    fn call(&mut self, id: ContainerId, kind: CallKind, takes: Option<Duration>) -> Result<(), Broken> {
+        self.count += 1;
+        let number = self.count;
+        let call = Call { kind, number };
+        at_mut(&mut self.bodies, id.index())?.call = Some(call);
+        if let Some(takes) = takes {
+            self.schedule(self.now.after(takes), Happening::CallReturns(id, call));
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_call(&mut self, id: ContainerId, call: Call) -> Result<(), Broken> {
+        let script = at(&self.container_scripts, id.index())?;
+        let body = at_mut(&mut self.bodies, id.index())?;
+        let Some(current) = body.call.filter(|current| current.number & !KILLED == call.number) else {
+            return Ok(());
+        };
+        body.call = None;
+        let killed = current.number & KILLED != 0;
+        let why = |reason: &str| failure(if killed { "it was killed" } else { reason });
+        let instance = body.instance;
+        let event = match call.kind {
+            CallKind::Create if killed || body.creates <= script.create_fails => {
+                ContainerEvent::CreateFailed(why("the root file system is not there"))
+            }
+            CallKind::Create => {
+                body.process = Process::Waits;
+                ContainerEvent::Created
+            }
+            CallKind::Start if killed || body.starts <= script.start_fails => {
+                ContainerEvent::StartFailed(why("the command was not found"))
+            }
+            CallKind::Start => {
+                if body.process == Process::Waits {
+                    self.begin_run(id)?;
+                }
+                ContainerEvent::Started
+            }
+            CallKind::Remove if killed || body.removals <= script.removal_fails => {
+                ContainerEvent::RemoveFailed(why("device or resource busy"))
+            }
+            CallKind::Remove if body.process != Process::None => {
+                ContainerEvent::RemoveFailed(why("its cgroup still has processes"))
+            }
+            CallKind::Remove => {
+                body.exists = false;
+                self.say(Subject::Container(id), || What::Removed);
+                ContainerEvent::Removed
+            }
+        };
+        self.emit(Event::Container(id, instance, event))
+    }
+
+    /// A container's own command begins.
+    fn begin_run(&mut self, id: ContainerId) -> Result<(), Broken> {
+        let script = at(&self.container_scripts, id.index())?;
+        let role = at(&self.plan.containers, id.index())?.role;
+        let body = at_mut(&mut self.bodies, id.index())?;
+        let (run, instance) = (body.runs, body.instance);
+        body.runs += 1;
+        body.process = Process::Runs(self.now);
+        let runs = script
+            .runs
+            .as_deref()
+            .map_or(if role == Role::Init { Some(Duration::from_secs(1)) } else { None }, |runs| {
+                in_run(runs, run).flatten()
+            });
+        let status = in_run(&script.exits, run).unwrap_or(ExitStatus::Code(0));
+        let start_delay = script.start_delay;
+        self.say(Subject::Container(id), || What::Starting);
+        if self.timeline.is_some() {
+            if start_delay.is_zero() {
+                self.say(Subject::Container(id), || What::Started);
+            } else {
+                self.schedule(self.now.after(start_delay), Happening::Starts(id, instance));
+            }
+        }
+        if let Some(runs) = runs {
+            self.schedule(self.now.after(runs), Happening::Dies(id, instance, status));
+        }
+        Ok(())
+    }
+
+    pub(super) fn die(
+        &mut self,
+        id: ContainerId,
+        instance: Instance,
+        status: ExitStatus,
+    ) -> Result<(), Broken> {
+        let body = at_mut(&mut self.bodies, id.index())?;
+        if body.instance != instance || body.process == Process::None {
+            return Ok(());
+        }
+        let ran = body.runs();
+        body.process = Process::None;
+        let run = body.runs.saturating_sub(1);
+        let oom_killed = in_run(&at(&self.container_scripts, id.index())?.oom_killed, run).unwrap_or(false);
+        let exit = Exit { status, oom_killed };
+        if ran && status != ExitStatus::Signal(9) {
+            self.say(Subject::Container(id), || What::Exiting);
+        }
+        self.say(Subject::Container(id), || What::Exited(exit));
+        self.emit(Event::Container(id, instance, ContainerEvent::Exited(exit)))
+    }
+}

@@ -1,0 +1,438 @@
+//! Looks at every action and says which rule it breaks, if any. What it knows comes from the
+//! events and from what really exists, not from the supervisor's records.
+
+use core::ops::Range;
+use core::time::Duration;
+use std::rc::Rc;
+
+use super::body::{Body, Call, CallKind, Process};
+use super::invariants::{Broken, Invariant, require};
+use super::{at, at_mut, path};
+use crate::config::plan::{Container, ContainerId, Operator, Plan, Pod, PodId, RestartPolicy, Role};
+use crate::limits::GRACE_MIN;
+use crate::supervisor::action::{Action, ContainerAction};
+use crate::supervisor::event::{ContainerEvent, Event};
+use crate::supervisor::pod::PodStopReason;
+use crate::supervisor::probe::{Outcome, ProbeKind};
+use crate::supervisor::record::{Exit, ExitStatus, StopReason};
+use crate::supervisor::report::Report;
+use crate::time::Instant;
+
+/// What is known of one container.
+#[derive(Clone, Debug, Default)]
+struct Facts {
+    /// An init container has ended with 0, a sidecar was initialised: what is behind may start.
+    passed: bool,
+    /// How the newest instance that ran has ended, and when.
+    exit: Option<(Exit, Instant)>,
+    /// Whether it is that end which the next instance comes after, and not a start that failed.
+    exit_is_newest: bool,
+    /// Of this instance: it could not be created or started.
+    start_failed: bool,
+    /// The pause that the next restart after an exit has to keep, and when the last one was.
+    pause: Option<(Instant, Duration)>,
+    sigterm_at: Option<Instant>,
+    /// Of this instance: a probe had it stopped.
+    stopped_by_probe: bool,
+    left_behind: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct PodFacts {
+    is_up: bool,
+    /// When it began to stop, and when its grace period ends.
+    stops: Option<(Instant, Instant)>,
+    torn_down: bool,
+    left_behind: bool,
+}
+
+/// See the top of this file.
+pub(super) struct Witness {
+    plan: Rc<Plan>,
+    facts: Vec<Facts>,
+    pods: Vec<PodFacts>,
+    stop_requests: u32,
+    given_up: bool,
+}
+
+impl Witness {
+    pub(super) fn new(plan: Rc<Plan>) -> Witness {
+        Witness {
+            facts: vec![Facts::default(); plan.containers.len()],
+            pods: vec![PodFacts::default(); plan.pods.len()],
+            stop_requests: 0,
+            given_up: false,
+            plan,
+        }
+    }
+
+    pub(super) fn note_stop_request(&mut self) {
+        self.stop_requests += 1;
+    }
+
+    /// Notes what the supervisor is about to learn.
+    pub(super) fn note(&mut self, event: &Event, bodies: &[Body], now: Instant) -> Result<(), Broken> {
+        match event {
+            Event::PodSetUp(id) => at_mut(&mut self.pods, id.index())?.is_up = true,
+            Event::PodTornDown(id) => at_mut(&mut self.pods, id.index())?.torn_down = true,
+            Event::PodSetUpFailed(..) | Event::PodTearDownFailed(..) | Event::StopRequested(_) => {}
+            Event::Container(id, instance, event) => {
+                let body = at(bodies, id.index())?;
+                if body.instance == *instance && body.exists {
+                    self.note_of_container(*id, body, event, now)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note_of_container(
+        &mut self,
+        id: ContainerId,
+        body: &Body,
+        event: &ContainerEvent,
+        now: Instant,
+    ) -> Result<(), Broken> {
+        let container = at(&self.plan.containers, id.index())?;
+        let facts = at_mut(&mut self.facts, id.index())?;
+        match event {
+            ContainerEvent::Started if container.role == Role::Sidecar && body.runs() => {
+                facts.passed |= container.probes.startup.is_none();
+            }
+            ContainerEvent::Probed(ProbeKind::Startup, Outcome::Success, _) if body.runs() => {
+                facts.passed = true;
+            }
+            ContainerEvent::Exited(exit) if !facts.exit_is_newest && !facts.start_failed => {
+                facts.exit = Some((*exit, now));
+                facts.exit_is_newest = true;
+                if container.role == Role::Init && *exit == ExitStatus::Code(0).into() {
+                    facts.passed = true;
+                }
+            }
+            ContainerEvent::StartFailed(_) | ContainerEvent::CreateFailed(_) => {
+                facts.start_failed = true;
+                facts.exit_is_newest = false;
+            }
+            ContainerEvent::Created
+            | ContainerEvent::Started
+            | ContainerEvent::Exited(_)
+            | ContainerEvent::Removed
+            | ContainerEvent::RemoveFailed(_)
+            | ContainerEvent::Probed(..) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether an action keeps the rules.
+    pub(super) fn check(&mut self, action: &Action, bodies: &[Body], now: Instant) -> Result<(), Broken> {
+        match *action {
+            Action::SetUpPod(id) => self.check_set_up(id, bodies),
+            Action::TearDownPod(id) => self.check_tear_down(id, bodies),
+            Action::Container(id, instance, action) => {
+                let body = at(bodies, id.index())?;
+                let checked = if let ContainerAction::Create { .. } = action {
+                    require(Invariant::OneInstance, !body.exists, || "its former instance exists".to_owned())
+                        .and_then(|()| {
+                            require(Invariant::OneInstance, instance > body.instance, || {
+                                "its number is an old one".to_owned()
+                            })
+                        })
+                        .and_then(|()| self.check_create(id, now))
+                } else {
+                    require(Invariant::FittingActions, body.exists, || "nothing of it exists".to_owned())
+                        .and_then(|()| {
+                            require(Invariant::FittingActions, body.instance == instance, || {
+                                "the instance is another one".to_owned()
+                            })
+                        })
+                        .and_then(|()| self.check_of_instance(id, action, bodies, now))
+                };
+                checked.map_err(|broken| {
+                    let text = format!("{action:?} for {}, but {}", path(&self.plan, id), broken.text);
+                    Broken { text, ..broken }
+                })
+            }
+            Action::Report(report) => {
+                if let Report::PodStopping { pod, reason: PodStopReason::Requested, .. } = report {
+                    require(Invariant::PodOrder, !self.is_needed(pod), || {
+                        format!("pod {} is stopped before one after it", self.pod_name(pod))
+                    })?;
+                }
+                self.note_report(&report, now)
+            }
+        }
+    }
+
+    fn check_of_instance(
+        &mut self,
+        id: ContainerId,
+        action: ContainerAction,
+        bodies: &[Body],
+        now: Instant,
+    ) -> Result<(), Broken> {
+        let body = at(bodies, id.index())?;
+        match action {
+            ContainerAction::Start => self.check_start(id, body),
+            ContainerAction::Stop => self.check_stop(id, bodies, now),
+            ContainerAction::Kill => self.check_kill(id, body, now),
+            ContainerAction::Remove => {
+                require(Invariant::FittingActions, !body.runs(), || "it still runs".to_owned())
+            }
+            ContainerAction::Probe(kind) => check_probe(body, kind),
+            ContainerAction::CancelProbe(_) | ContainerAction::Create { .. } => Ok(()),
+        }
+    }
+
+    /// Of most reports nothing is to be noted, hence no list of all of them.
+    fn note_report(&mut self, report: &Report, now: Instant) -> Result<(), Broken> {
+        if let Report::PodStopping { pod, grace, .. } = *report {
+            at_mut(&mut self.pods, pod.index())?.stops = Some((now, now.after(grace)));
+        }
+        if let Report::StopRequested { shortened: true, .. } = *report {
+            for (_, deadline) in self.pods.iter_mut().filter_map(|pod| pod.stops.as_mut()) {
+                *deadline = (*deadline).min(now.after(GRACE_MIN));
+            }
+        }
+        if let Report::PodRestarting { pod, .. } = *report {
+            *at_mut(&mut self.pods, pod.index())? = PodFacts::default();
+            let (inits, mains) = self.containers(pod)?;
+            for it in inits.chain(mains) {
+                *at_mut(&mut self.facts, it)? = Facts::default();
+            }
+        }
+        if let Report::PodEscalated { .. } = *report {
+            self.stop_requests += 1;
+        }
+        if let Report::StopGivenUp = *report {
+            self.given_up = true;
+        }
+        if let Report::PodLeftBehind { pod } = *report {
+            at_mut(&mut self.pods, pod.index())?.left_behind = true;
+        }
+        if let Report::LeftBehind { container } = *report {
+            at_mut(&mut self.facts, container.index())?.left_behind = true;
+        }
+        if let Report::ProbeFailed { container, .. } = *report {
+            at_mut(&mut self.facts, container.index())?.stopped_by_probe = true;
+        }
+        let timeouts = [StopReason::CreateTimeout, StopReason::StartTimeout];
+        if let Report::Killed { container, reason, .. } = *report {
+            if timeouts.contains(&reason) {
+                let facts = at_mut(&mut self.facts, container.index())?;
+                facts.start_failed = true;
+                facts.exit_is_newest = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// Only behind pods that are ready or have succeeded.
+    fn check_set_up(&self, id: PodId, bodies: &[Body]) -> Result<(), Broken> {
+        let name = || self.pod_name(id);
+        let facts = at(&self.pods, id.index())?;
+        require(Invariant::PodLife, !facts.is_up, || format!("pod {} is set up twice", name()))?;
+        require(Invariant::PodOrder, self.stop_requests == 0, || {
+            format!("pod {} is set up after the stop was requested", name())
+        })?;
+        for other in &self.pod(id)?.after {
+            let (inits, mains) = self.containers(*other)?;
+            let exists = |it: usize| bodies.get(it).is_some_and(|body| body.exists);
+            let ended_well = |it: usize| {
+                let exit = self.facts.get(it).and_then(|facts| facts.exit);
+                !exists(it) && exit.is_some_and(|(exit, _)| exit.status == ExitStatus::Code(0))
+            };
+            let holds_up = |it: usize| {
+                let is_init = self.plan.containers.get(it).is_some_and(|it| it.role == Role::Init);
+                is_init || bodies.get(it).is_some_and(Body::runs)
+            };
+            let succeeded = mains.clone().all(ended_well) && !inits.clone().any(exists);
+            let ready = inits.chain(mains).all(holds_up);
+            require(Invariant::PodOrder, succeeded || ready, || {
+                format!("pod {} is set up before one that it is after", name())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_tear_down(&self, id: PodId, bodies: &[Body]) -> Result<(), Broken> {
+        let (inits, mains) = self.containers(id)?;
+        for it in inits.chain(mains) {
+            let is_gone = !at(bodies, it)?.exists || at(&self.facts, it)?.left_behind;
+            require(Invariant::PodLife, is_gone, || {
+                format!("pod {} is torn down around {}", self.pod_name(id), self.name(it))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_create(&mut self, id: ContainerId, now: Instant) -> Result<(), Broken> {
+        let container = at(&self.plan.containers, id.index())?;
+        let pod = at(&self.pods, container.pod.index())?;
+        let is_up = pod.is_up && !pod.torn_down;
+        require(Invariant::PodLife, is_up, || "its pod is not set up".to_owned())?;
+        require(Invariant::PodLife, pod.stops.is_none(), || "its pod is being stopped".to_owned())?;
+        require(Invariant::PodOrder, self.stop_requests == 0 || self.is_needed(container.pod), || {
+            "the stop was requested, and nobody needs its pod any more".to_owned()
+        })?;
+        let (inits, _) = self.containers(container.pod)?;
+        for it in inits.filter(|it| *it < id.index()) {
+            require(Invariant::InitOrder, at(&self.facts, it)?.passed, || {
+                format!("{} was not passed yet", self.name(it))
+            })?;
+        }
+        let facts = at(&self.facts, id.index())?;
+        if facts.exit_is_newest {
+            self.check_restart(container, facts, now)?;
+        }
+        let backoff = self.pod(container.pod)?.restart_backoff;
+        let facts = at_mut(&mut self.facts, id.index())?;
+        if let (true, Some((_, exited_at))) = (facts.exit_is_newest, facts.exit) {
+            let expired = |at: Instant| exited_at.since(at) > backoff.reset;
+            let delay = match facts.pause {
+                Some((at, delay)) if !expired(at) => {
+                    require(Invariant::BackOff, now >= exited_at.after(delay), || {
+                        format!("its back-off of {delay:?} lasts")
+                    })?;
+                    delay.saturating_mul(2).min(backoff.max)
+                }
+                Some(_) | None => backoff.initial.min(backoff.max),
+            };
+            facts.pause = Some((now, delay));
+        }
+        facts.exit_is_newest = false;
+        facts.start_failed = false;
+        facts.stopped_by_probe = false;
+        facts.sigterm_at = None;
+        Ok(())
+    }
+
+    fn check_restart(&self, container: &Container, facts: &Facts, now: Instant) -> Result<(), Broken> {
+        let Some((exit, exited_at)) = facts.exit else { return Ok(()) };
+        require(Invariant::OneInstance, now >= exited_at, || "it has not ended yet".to_owned())?;
+        let well = exit.status == ExitStatus::Code(0);
+        let rule = container.restart_policy_rules.iter().find(|rule| {
+            rule.values.contains(&exit.status.code()) == (rule.operator == Operator::In)
+                && exit.status != ExitStatus::Unknown
+                && !facts.stopped_by_probe
+        });
+        let of_pod = self.pod(container.pod)?.restart_policy;
+        let (may, why_not) = match (container.role, container.restart_policy.unwrap_or(of_pod)) {
+            (Role::Main, _) if rule.is_some() => return Ok(()),
+            (Role::Init, _) if rule.is_some() => {
+                (!well || exit.oom_killed, "it is an init container that has succeeded")
+            }
+            (Role::Sidecar, _) | (Role::Main, RestartPolicy::Always) => return Ok(()),
+            (Role::Init, RestartPolicy::Always | RestartPolicy::OnFailure) => {
+                (!well || exit.oom_killed, "it is an init container that has succeeded")
+            }
+            (Role::Main, RestartPolicy::OnFailure) => (!well || facts.stopped_by_probe, "it has succeeded"),
+            (Role::Init | Role::Main, RestartPolicy::Never) => (false, "it has ended under the policy never"),
+        };
+        require(Invariant::RestartPolicy, may, || why_not.to_owned())
+    }
+
+    fn check_start(&self, id: ContainerId, body: &Body) -> Result<(), Broken> {
+        let pod = at(&self.plan.containers, id.index())?.pod;
+        let stops = at(&self.pods, pod.index())?.stops.is_some();
+        require(Invariant::FittingActions, body.call.is_none(), || "a runtime call is under way".to_owned())?;
+        require(Invariant::FittingActions, !body.runs(), || "it runs already".to_owned())?;
+        require(Invariant::PodLife, !stops, || "its pod is being stopped".to_owned())
+    }
+
+    /// Main containers and init containers at any time, sidecars in reverse order until the grace
+    /// period is over.
+    fn check_stop(&mut self, id: ContainerId, bodies: &[Body], now: Instant) -> Result<(), Broken> {
+        let container = at(&self.plan.containers, id.index())?;
+        let is_first = at(&self.facts, id.index())?.sigterm_at.is_none();
+        require(Invariant::GracePeriod, is_first, || "it has got SIGTERM already".to_owned())?;
+        if let Some((_, deadline)) = at(&self.pods, container.pod.index())?.stops {
+            if container.role == Role::Sidecar && now < deadline {
+                let (inits, mains) = self.containers(container.pod)?;
+                let is_sidecar =
+                    |it: &usize| self.plan.containers.get(*it).is_some_and(|it| it.role == Role::Sidecar);
+                let later = inits.filter(|it| *it > id.index()).filter(is_sidecar);
+                for it in later.chain(mains) {
+                    require(Invariant::StopOrder, !at(bodies, it)?.exists, || {
+                        format!("there still is {}", self.name(it))
+                    })?;
+                }
+            }
+        }
+        at_mut(&mut self.facts, id.index())?.sigterm_at = Some(now);
+        Ok(())
+    }
+
+    /// What runs is told first, and has its time.
+    fn check_kill(&self, id: ContainerId, body: &Body, now: Instant) -> Result<(), Broken> {
+        let starts = matches!(body.call, Some(Call { kind: CallKind::Start, .. }));
+        if starts || !body.runs() {
+            return Ok(());
+        }
+        let container = at(&self.plan.containers, id.index())?;
+        let facts = at(&self.facts, id.index())?;
+        let Some(sigterm_at) = facts.sigterm_at else {
+            return Err(Broken::new(Invariant::GracePeriod, "it got no SIGTERM".to_owned()));
+        };
+        require(Invariant::GracePeriod, now >= sigterm_at.after(GRACE_MIN), || {
+            "it has not had its two seconds".to_owned()
+        })?;
+        let own = self.pod(container.pod)?.termination_grace_period;
+        let own_is_over = facts.stopped_by_probe && now >= sigterm_at.after(own.max(GRACE_MIN));
+        let is_over = match at(&self.pods, container.pod.index())?.stops {
+            None => own_is_over,
+            Some((_, deadline)) => own_is_over || now >= deadline,
+        };
+        require(Invariant::GracePeriod, is_over, || "its grace period lasts".to_owned())
+    }
+
+    /// Whether nothing is left when the supervisor says that all has ended.
+    pub(super) fn check_end(&self, bodies: &[Body]) -> Result<(), Broken> {
+        if self.given_up {
+            return Ok(());
+        }
+        for (index, (body, facts)) in bodies.iter().zip(&self.facts).enumerate() {
+            require(Invariant::NothingLeft, !body.exists || facts.left_behind, || {
+                format!("all is said to have ended, but there still is {}", self.name(index))
+            })?;
+        }
+        for (pod, facts) in self.plan.pods.iter().zip(&self.pods) {
+            let is_gone = facts.torn_down || facts.left_behind || !facts.is_up;
+            require(Invariant::NothingLeft, is_gone, || {
+                format!("all is said to have ended, but pod {} was not torn down", pod.name)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a pod that is after this one is up: until it has ended, this one is kept up too.
+    fn is_needed(&self, id: PodId) -> bool {
+        let mut pods = self.plan.pods.iter().zip(&self.pods);
+        pods.any(|(pod, facts)| pod.after.contains(&id) && facts.is_up && !facts.torn_down)
+    }
+
+    fn pod(&self, id: PodId) -> Result<&Pod, Broken> {
+        at(&self.plan.pods, id.index())
+    }
+
+    /// Positions of a pod's init containers and main containers.
+    fn containers(&self, id: PodId) -> Result<(Range<usize>, Range<usize>), Broken> {
+        let pod = self.pod(id)?;
+        let range = |run: &Range<u16>| usize::from(run.start)..usize::from(run.end);
+        Ok((range(&pod.init_containers), range(&pod.main_containers)))
+    }
+
+    fn name(&self, index: usize) -> String {
+        u16::try_from(index).map(|index| path(&self.plan, ContainerId(index))).unwrap_or_default()
+    }
+
+    fn pod_name(&self, id: PodId) -> &str {
+        self.plan.pods.get(id.index()).map_or("?", |pod| &pod.name)
+    }
+}
+
+fn check_probe(body: &Body, kind: ProbeKind) -> Result<(), Broken> {
+    let is_first = body.try_under_way(kind).is_none();
+    require(Invariant::ProbeTries, is_first, || "a try is under way".to_owned())?;
+    let has_started = body.call.is_none() && body.process != Process::Waits;
+    require(Invariant::ProbeTries, has_started, || "it has not started".to_owned())
+}
