@@ -242,15 +242,25 @@ impl Supervisor {
         }
         match (kind, changed, running_since) {
             (ProbeKind::Startup, Some(Verdict::Success), Some(since)) => {
+                self.begin_readiness(id, now);
                 self.report(Report::StartupSucceeded { container: id, took: now.since(since) });
             }
-            (ProbeKind::Readiness, Some(Verdict::Success | Verdict::Failure), Some(_)) => {
+            (ProbeKind::Readiness, Some(Verdict::Success | Verdict::Failure), _) => {
                 self.report_readiness(id);
             }
             (ProbeKind::Startup | ProbeKind::Liveness, Some(Verdict::Failure), Some(_)) => {
                 self.report(Report::ProbeFailed { container: id, kind });
             }
             (ProbeKind::Startup | ProbeKind::Liveness | ProbeKind::Readiness, _, _) => {}
+        }
+    }
+
+    /// Once a container has started, its readiness is asked for at once, and from then on each
+    /// period (Kubernetes: the same).
+    fn begin_readiness(&mut self, id: ContainerId, now: Instant) {
+        let Some((container, record)) = self.member_mut(id) else { return };
+        if record.probes.is_started(&container.probes) {
+            record.probes.worker_mut(ProbeKind::Readiness).put_off(now);
         }
     }
 

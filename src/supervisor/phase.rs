@@ -75,9 +75,9 @@ fn succeeded(member: &Member) -> bool {
 }
 
 /// Whether a main container or sidecar is ready: it runs, has started, and its readiness probe,
-/// if any, says so.
+/// if any, says so. One that was sent its stop signal runs until it ends (Kubernetes: the same).
 pub fn is_container_ready(member: &Member) -> bool {
-    matches!(member.record.state, State::Running { .. })
+    matches!(member.record.state, State::Running { .. } | State::Stopping { .. })
         && member.record.probes.is_ready(&member.container.probes)
 }
 

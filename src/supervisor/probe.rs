@@ -141,6 +141,11 @@ impl Worker {
         }
     }
 
+    /// The next try is not made before `now`, and the periods count from it.
+    pub fn put_off(&mut self, now: Instant) {
+        self.next_at = self.next_at.max(now);
+    }
+
     /// Notes that a try is under way since `now`. The next one keeps the phase of the periods; of
     /// periods that passed during a long try only one is made up for.
     pub fn begin(&mut self, probe: &Probe, now: Instant) {

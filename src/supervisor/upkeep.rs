@@ -71,7 +71,11 @@ fn container_step(view: &PodView, member: &Member, alarm: &mut Alarm) -> Option<
         State::Stopping { reason, since, grace } => {
             let own = since.after(grace.max(GRACE_MIN));
             let at = deadline.map_or(own, |deadline| own.min(kill_at(since, deadline)));
-            alarm.due(at).then_some(Step::Kill(id, reason))
+            if alarm.due(at) {
+                return Some(Step::Kill(id, reason));
+            }
+            // Until it has stopped it is asked whether it still serves (Kubernetes: the same).
+            probe_step(member, &[ProbeKind::Readiness], alarm)
         }
         State::Killing { reason, again_at, .. } => {
             leave_behind(id, deadline, alarm).or(alarm.due(again_at).then_some(Step::Kill(id, reason)))
@@ -100,16 +104,19 @@ fn running_step(view: &PodView, member: &Member, pod_stops: bool, alarm: &mut Al
             Some(ProbeKind::Readiness) | None => {}
         }
     }
+    // The others have no effect any more when the pod stops.
+    let asks: &[ProbeKind] = if pod_stops { &[ProbeKind::Readiness] } else { &ProbeKind::ALL };
+    probe_step(member, asks, alarm)
+}
+
+/// The next try of one of the probes `asks`, or the end of one.
+fn probe_step(member: &Member, asks: &[ProbeKind], alarm: &mut Alarm) -> Option<Step> {
+    let probes = &member.container.probes;
+    let workers = &member.record.probes;
     let started = workers.is_started(probes);
-    ProbeKind::ALL.into_iter().find_map(|kind| {
+    asks.iter().find_map(|&kind| {
         kind.of(probes)?;
-        let asks = match kind {
-            ProbeKind::Startup => !pod_stops,
-            ProbeKind::Liveness => started && !pod_stops,
-            // Readiness is still told while the pod stops.
-            ProbeKind::Readiness => started,
-        };
-        if !asks {
+        if kind != ProbeKind::Startup && !started {
             return None;
         }
         Some(match workers.worker(kind).want(alarm)? {
