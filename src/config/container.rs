@@ -8,7 +8,8 @@ use super::capability::read_capabilities;
 use super::expand::expand;
 use super::nearest::nearest;
 use super::plan::{
-    Check, Container, Device, HostProcess, Image, Mount, Network, PodId, Probe, Probes, Role, Rootfs, User,
+    Check, Container, Device, HostProcess, Image, Mount, Network, Notify, PodId, Probe, Probes, Role, Rootfs,
+    User,
 };
 use super::port::Ports;
 use super::probe::read_probe;
@@ -16,7 +17,7 @@ use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
 use super::resources::{Written, read_resources};
 use super::restart_policy::{Restarts, read_restarts};
-use crate::limits::{EXPANDED_BYTES_MAX, LIST_MAX, WORDS_MAX};
+use crate::limits::{EXPANDED_BYTES_MAX, LIST_MAX, PROBE_PERIOD_MIN, WORDS_MAX};
 
 pub(super) const CONTAINER: TableKind = TableKind {
     name: "a container",
@@ -42,6 +43,8 @@ pub(super) const CONTAINER: TableKind = TableKind {
         "readiness-probe",
         "restart-policy",
         "ports",
+        "notify",
+        "watchdog-timeout",
         "restart-policy-rules",
     ],
 };
@@ -126,6 +129,7 @@ pub(super) fn read_container(
         startup: probe("startup-probe"),
         liveness: probe("liveness-probe"),
         readiness: probe("readiness-probe"),
+        notify: read_notify(&mut table, role, &variables, problems),
     };
     table.finish(problems);
     let container = Container {
@@ -466,6 +470,48 @@ fn read_permissions(field: Field<'_>, problems: &mut ProblemList<'_>) -> Option<
     }
     Some(ordered)
 }
+
+/// Whether the container speaks for itself, and how often it must.
+fn read_notify(
+    table: &mut Table<'_>,
+    role: Role,
+    variables: &Variables,
+    problems: &mut ProblemList<'_>,
+) -> Option<Notify> {
+    let notify = table.take("notify");
+    let timeout = table.take("watchdog-timeout");
+    let watchdog_timeout = timeout.and_then(|field| field.duration(PROBE_PERIOD_MIN, problems));
+    let wanted = notify.and_then(|field| field.boolean(problems));
+    match (notify, timeout) {
+        (Some(field), _) if wanted == Some(true) && role == Role::Init => {
+            let help = "an init container must end, and says all by that; restart-policy = \"always\" makes it a \
+                        sidecar";
+            field.refuse(
+                problems,
+                "is not possible in a regular init container",
+                "would wait for ever",
+                help,
+            );
+        }
+        (Some(field), _) if wanted == Some(true) => {
+            if let Some((name, _)) =
+                variables.known.iter().find(|(name, _)| NOTIFY_VARIABLES.contains(&&**name))
+            {
+                let says = format!("sets {}, which `env` sets, too", quote(name));
+                field.refuse(problems, &says, "decides it", "remove it from `env`");
+            }
+        }
+        (_, Some(timeout)) if wanted != Some(true) => {
+            let help = "add notify = true, or use a `liveness-probe`";
+            timeout.refuse(problems, "needs `notify = true` beside it", "nobody would listen", help);
+        }
+        (_, _) => {}
+    }
+    (wanted == Some(true)).then_some(Notify { watchdog_timeout })
+}
+
+/// What tells a program where to notify, and how often (sd_notify(3), sd_watchdog_enabled(3)).
+const NOTIFY_VARIABLES: [&str; 2] = ["NOTIFY_SOCKET", "WATCHDOG_USEC"];
 
 fn read_container_probe(
     field: Option<Field<'_>>,

@@ -479,6 +479,15 @@ pub struct Probes {
     pub liveness: Option<Probe>,
     /// Decides whether the container counts as ready; restarts nothing.
     pub readiness: Option<Probe>,
+    /// Whether it says itself that it has started, and is well.
+    pub notify: Option<Notify>,
+}
+
+/// A container that speaks for itself (sd_notify(3)): it has not started before it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// After which silence, once it has started, it is taken for hung. `None`: never.
+    pub watchdog_timeout: Option<Duration>,
 }
 
 /// How, how often and how patiently a container is asked.

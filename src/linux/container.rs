@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use super::call::{Call, Process, Program, Voice, describe_status};
 use super::cgroup::Entrance;
 use super::host_process::Execution;
+use super::notify_socket::NotifySocket;
 use super::output::Writers;
 use super::prober::Try;
 use super::reactor::{CallSlot, Interest, Token};
@@ -27,6 +28,7 @@ use crate::limits::FILE_BYTES_MAX;
 use crate::log::stream::Labels;
 use crate::oci::bundle;
 use crate::oci::command::{self, Runtime, container_id};
+use crate::oci::notify::Notify;
 use crate::oci::spec::{self, DeviceKind, DeviceNumber, Facts};
 use crate::supervisor::action::ContainerAction;
 use crate::supervisor::event::{ContainerEvent, Event};
@@ -48,6 +50,8 @@ pub struct Body {
     /// A host process that was started and is not its program yet.
     pub(super) execution: Option<Execution>,
     pub(super) tries: [Option<Try>; 3],
+    /// Where it says that it is ready and well, if it is to.
+    pub(super) notify: Option<NotifySocket>,
     /// It is being removed; the instance's events are answered with that.
     pub(super) removing: bool,
 }
@@ -110,14 +114,14 @@ impl Host {
                     // What came before is gone, by the core's order.
                     *body = Body { instance, restarts, ..Body::default() };
                 }
-                let begun = match &place.container.image {
+                let begun = self.open_notify_socket(place).and_then(|()| match &place.container.image {
                     Image::HostProcess(_) => self.create_host_process(place),
                     Image::Bundle(_) => self.create_once_identified(place, false),
                     Image::Rootfs(rootfs) => {
                         let has_read_only_mount = rootfs.mounts.iter().any(|mount| mount.read_only);
                         self.create_once_identified(place, has_read_only_mount && self.has_mount_setattr)
                     }
-                };
+                });
                 if let Err(error) = begun {
                     self.tell(place.id, ContainerEvent::CreateFailed(failure(&error)));
                 }
@@ -143,6 +147,7 @@ impl Host {
                 if let Some(body) = self.body_mut(place.id) {
                     body.removing = true;
                     body.tries = [None, None, None];
+                    body.notify = None;
                 }
                 self.go_on_removing(place);
             }
@@ -280,12 +285,17 @@ impl Host {
 
     fn config_json(&self, place: &Place<'_>) -> Result<Vec<u8>, String> {
         let cgroups_path = self.cgroups.payload_path(&place.pod.name, &place.container.name);
+        let socket = self.notify_path(place);
+        let notify = place.container.probes.notify.zip(socket.as_deref());
+        let notify =
+            notify.map(|(notify, socket)| Notify { socket, watchdog_timeout: notify.watchdog_timeout });
         let rootfs = match &place.container.image {
             Image::Rootfs(rootfs) => rootfs,
             Image::Bundle(path) => {
                 let file = path.join("config.json");
                 let config = regular_file::read(&file, FILE_BYTES_MAX)?;
-                let adapted = bundle::adapt(&config, &text(path), &cgroups_path, self.oom_score_adj(place));
+                let oom_score_adj = self.oom_score_adj(place);
+                let adapted = bundle::adapt(&config, &text(path), &cgroups_path, oom_score_adj, notify);
                 return adapted.map_err(|error| error.to_string());
             }
             Image::HostProcess(_) => return Err("a host process has no config.json".to_owned()),
@@ -307,6 +317,7 @@ impl Host {
             recursive_read_only: self.runtime.as_ref().is_some_and(Runtime::has_recursive_mount_options)
                 && self.has_mount_setattr,
             oom_score_adj: self.oom_score_adj(place),
+            notify,
         };
         spec::generate(place.container, rootfs, &facts).map_err(|error| error.to_string())
     }

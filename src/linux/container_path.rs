@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::Pid;
 
@@ -19,12 +19,12 @@ use nix::unistd::Pid;
 pub fn find(inside: Option<Pid>, path: &str) -> Result<OwnedFd, String> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let found = match inside {
-        None => open(Path::new(path), flags, Mode::empty()),
+        None => open(Path::new(path)),
         Some(pid) => {
             // The link leads to the root of its mount namespace, whatever is mounted there.
             let root = format!("/proc/{pid}/root");
-            let root = open(Path::new(&root), flags | OFlag::O_DIRECTORY, Mode::empty())
-                .map_err(|errno| format!("cannot open `{root}`: {}", errno.desc()))?;
+            let root =
+                open(Path::new(&root)).map_err(|errno| format!("cannot open `{root}`: {}", errno.desc()))?;
             let how = OpenHow::new()
                 .flags(flags)
                 .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
@@ -59,6 +59,11 @@ fn walk(root: OwnedFd, path: &str) -> Result<OwnedFd, String> {
         }
     }
     Ok(here)
+}
+
+/// A directory or file of the host, only to be referred to (`O_PATH`).
+pub fn open(path: &Path) -> nix::Result<OwnedFd> {
+    nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// A path by which a descriptor can be used where only a path is taken.

@@ -30,6 +30,7 @@ pub mod mounts;
 pub mod network_namespace;
 pub mod network_probe;
 pub mod notify;
+pub mod notify_socket;
 pub mod oom_score;
 pub mod output;
 pub mod pid1;
@@ -318,6 +319,7 @@ impl Host {
                 }
                 Token::Execution(id) => self.note_execution(id),
                 Token::Probe(id, kind) => self.advance_probe(id, kind),
+                Token::Notices(id) => self.read_notices(id),
                 Token::CallOutput(id, slot) => self.read_call_output(id, slot),
             }
         }

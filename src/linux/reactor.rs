@@ -32,6 +32,8 @@ pub enum Token {
     Probe(ContainerId, ProbeKind),
     /// The output of a call.
     CallOutput(ContainerId, CallSlot),
+    /// A container has said something of itself.
+    Notices(ContainerId),
 }
 
 /// One of the calls that a container can have at the same time.
@@ -55,6 +57,7 @@ impl Token {
             Token::CallOutput(id, CallSlot::Lifecycle) => (6, id.0, 0),
             Token::CallOutput(id, CallSlot::Exec(kind)) => (7, id.0, probe_number(kind)),
             Token::Execution(id) => (8, id.0, 0),
+            Token::Notices(id) => (9, id.0, 0),
         };
         kind << 32 | u64::from(container) << 8 | detail
     }
@@ -72,6 +75,7 @@ impl Token {
             6 => Token::CallOutput(id, CallSlot::Lifecycle),
             7 => Token::CallOutput(id, CallSlot::Exec(probe_kind(detail)?)),
             8 => Token::Execution(id),
+            9 => Token::Notices(id),
             _ => return None,
         })
     }
@@ -151,7 +155,7 @@ mod tests {
         let id = ContainerId(0x1234);
         let mut tokens = vec![Token::Signals, Token::Timer, Token::Cgroups, Token::LogWriter];
         tokens.extend([Token::FirstProcess(id), Token::CallOutput(id, CallSlot::Lifecycle)]);
-        tokens.push(Token::Execution(id));
+        tokens.extend([Token::Execution(id), Token::Notices(id)]);
         for kind in ProbeKind::ALL {
             tokens.extend([Token::Probe(id, kind), Token::CallOutput(id, CallSlot::Exec(kind))]);
         }

@@ -7,6 +7,7 @@
 pub mod grpc;
 pub mod hpack;
 pub mod http;
+pub mod sd_notify;
 pub mod url;
 
 use crate::supervisor::probe::Outcome;

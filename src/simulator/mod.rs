@@ -43,6 +43,7 @@
 //! | `stops-with` | how it ends after SIGTERM | 0 |
 //! | `unkillable` | whether not even SIGKILL ends it (uninterruptible sleep) | false |
 //! | `startup`, `liveness`, `readiness` | (list) answers to this probe: "no, yes from 2s, never from 1m" | "yes" |
+//! | `says` | (list) what it says of itself, by sd_notify(3): "READY=1 at 1s, WATCHDOG=1 at 3s" | nothing |
 //! | **`[[events]]`** | an event that takes its time on the way to the supervisor | |
 //! | `of` | the pod or `<pod>/<container>` that it is about | |
 //! | `event` | its name, as `event_name` writes it | |
@@ -68,6 +69,7 @@ use self::script::{ContainerScript, Detour, PodScript, Script};
 use self::timeline::{Clock, Entry, Subject, What};
 use self::witness::Witness;
 use crate::config::plan::{ContainerId, Plan, PodId};
+use crate::protocol::sd_notify;
 use crate::supervisor::action::Action;
 use crate::supervisor::announcer::Announcer;
 use crate::supervisor::event::{ContainerEvent, Event, Goal};
@@ -92,6 +94,8 @@ enum Happening {
     StopRequest(Goal),
     /// Something ends as it must.
     Ends(Event),
+    /// A container says something of itself.
+    Says(ContainerId, Instance, String),
     /// A runtime call has ended; it is this one, unless it was killed.
     CallReturns(ContainerId, Call),
     /// Its command says that it has started.
@@ -450,6 +454,13 @@ impl World {
                 self.deliver(Event::StopRequested(goal))
             }
             Happening::Ends(event) => self.emit(event),
+            Happening::Says(id, instance, message) => {
+                if !at(&self.bodies, id.index())?.runs_as(instance) {
+                    return Ok(());
+                }
+                let notice = sd_notify::parse(message.as_bytes());
+                self.emit(Event::Container(id, instance, ContainerEvent::Notified(notice)))
+            }
             Happening::CallReturns(id, call) => self.end_call(id, call),
             Happening::Starts(id, instance) => {
                 if at(&self.bodies, id.index())?.runs_as(instance) {
@@ -612,6 +623,7 @@ pub fn event_name(event: &Event) -> &'static str {
             ContainerEvent::Removed => "removed",
             ContainerEvent::RemoveFailed(_) => "remove-failed",
             ContainerEvent::Probed(..) => "probed",
+            ContainerEvent::Notified(_) => "notified",
         },
     }
 }

@@ -104,6 +104,8 @@ pub struct ContainerScript {
     pub liveness: Answers,
     /// Answers to its readiness probe.
     pub readiness: Answers,
+    /// What it says of itself (sd_notify(3)), for each run: how long after its start, and what.
+    pub says: Vec<Vec<(Duration, String)>>,
 }
 
 /// For each run, the last for all further ones: from which age on a probe gets which answer.
@@ -161,6 +163,7 @@ impl Default for ContainerScript {
             startup: Vec::new(),
             liveness: Vec::new(),
             readiness: Vec::new(),
+            says: Vec::new(),
         }
     }
 }
@@ -278,6 +281,7 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
         startup: keys.answers("startup")?,
         liveness: keys.answers("liveness")?,
         readiness: keys.answers("readiness")?,
+        says: keys.messages("says")?,
     };
     keys.finish()?;
     Ok(container)
@@ -390,6 +394,22 @@ impl<'a> Keys<'a> {
             let Some(text) = scalar(value) else { return self.wrong(key, "not a text") };
             let answers: Result<_, String> = text.split(", ").map(answer).collect();
             runs.push(answers.or_else(|error| self.wrong(key, &error))?);
+        }
+        Ok(runs)
+    }
+
+    /// "READY=1 at 2s, WATCHDOG=1 at 3s", for each run.
+    fn messages(&mut self, key: &str) -> Result<Vec<Vec<(Duration, String)>>, String> {
+        let mut runs = Vec::new();
+        let read = |part: &str| {
+            let (message, at) = part.rsplit_once(" at ").ok_or(format!("`{part}` has no time"))?;
+            Ok((duration(at)?, message.to_owned()))
+        };
+        for value in self.list(key)?.unwrap_or_default() {
+            let Some(text) = scalar(value) else { return self.wrong(key, "not a text") };
+            let messages = text.split(", ").filter(|part| !part.is_empty()).map(read);
+            let messages: Result<_, String> = messages.collect();
+            runs.push(messages.or_else(|error| self.wrong(key, &error))?);
         }
         Ok(runs)
     }

@@ -4,8 +4,9 @@
 //! finds a record that has moved on, and changes nothing.
 
 use super::event::{ContainerEvent, Event, Goal};
+use super::notice::Notice;
 use super::pod::{Member, PodState};
-use super::probe::{self, ProbeKind, Verdict, Workers};
+use super::probe::{self, ProbeKind, Verdict};
 use super::record::{self, Cause, End, Failure, Instance, State, StopReason};
 use super::report::{self, Next, Report};
 use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, restart};
@@ -89,8 +90,7 @@ impl Supervisor {
                 self.note_end(id, cause, now);
             }
             (State::Starting { exited: None, .. }, ContainerEvent::Started) => {
-                record.probes = Workers::begin_instance(&container.probes, now);
-                record.said = Default::default();
+                record.probes = record.probes.begin_instance(&container.probes, now);
                 record.start_failures = 0;
                 record.state = State::Running { since: now };
                 self.report(Report::Started { container: id });
@@ -134,6 +134,11 @@ impl Supervisor {
             (State::Running { .. } | State::Stopping { .. }, ContainerEvent::Probed(kind, outcome, why)) => {
                 self.observe_probe(id, kind, outcome, why, now);
             }
+            // Its own command runs before the end of `start` is known.
+            (
+                State::Starting { .. } | State::Running { .. } | State::Stopping { .. },
+                ContainerEvent::Notified(notice),
+            ) => self.note_notice(id, notice, now),
             // Late or doubled: the record has moved on.
             (
                 State::Absent
@@ -252,6 +257,35 @@ impl Supervisor {
                 self.report(Report::ProbeFailed { container: id, kind });
             }
             (ProbeKind::Startup | ProbeKind::Liveness | ProbeKind::Readiness, _, _) => {}
+        }
+    }
+
+    fn note_notice(&mut self, id: ContainerId, mut notice: Notice, now: Instant) {
+        let Some((container, record)) = self.member_mut(id) else { return };
+        let Some(notify) = container.probes.notify else { return };
+        let pod = container.pod;
+        // Whether it is well has no effect any more when it stops, or its pod.
+        let stops = matches!(record.state, State::Stopping { .. });
+        if stops || self.pod_record(pod).is_none_or(|record| record.state != PodState::Active) {
+            notice.keep_alive = None;
+        }
+        let Some((_, record)) = self.member_mut(id) else { return };
+        let noted = record.probes.note(notify, &notice, now);
+        if let Some(status) = notice.status {
+            record.status = status;
+        }
+        if noted.failed {
+            record.failure = record::failure("it says so itself (WATCHDOG=trigger)");
+        }
+        if noted.ready {
+            self.begin_readiness(id, now);
+            self.report(Report::SaidReady { container: id });
+        }
+        if noted.stopping {
+            self.report(Report::SaidStopping { container: id });
+        }
+        if noted.failed {
+            self.report(Report::Unwell { container: id });
         }
     }
 

@@ -279,7 +279,7 @@ pub fn failure(text: &str) -> Failure {
 }
 
 /// Cuts `text` to `BYTES`, at a character's border, and says that it was cut.
-pub(super) fn cut<const BYTES: usize>(text: &str) -> String<BYTES> {
+pub(crate) fn cut<const BYTES: usize>(text: &str) -> String<BYTES> {
     const MARK: &str = " …";
     let mut kept = String::new();
     if kept.push_str(text).is_err() {
@@ -316,6 +316,8 @@ pub struct Record {
     pub probes: Workers,
     /// What came of the last try of each, in the order of [`super::probe::ProbeKind::ALL`].
     pub said: [Said; 3],
+    /// What it said last of itself (`STATUS=` of sd_notify(3)).
+    pub status: Said,
 }
 
 #[cfg(test)]

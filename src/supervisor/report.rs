@@ -106,6 +106,21 @@ pub enum Report {
         /// Which probe.
         kind: ProbeKind,
     },
+    /// It was to say that it is well and did not, or said the opposite; the record knows why.
+    Unwell {
+        /// Which.
+        container: ContainerId,
+    },
+    /// It says itself that it has started.
+    SaidReady {
+        /// Which.
+        container: ContainerId,
+    },
+    /// It says itself that it stops.
+    SaidStopping {
+        /// Which.
+        container: ContainerId,
+    },
     /// A probe succeeded with an answer that the user should know of.
     ProbeWarned {
         /// Which.
@@ -240,11 +255,14 @@ impl Report {
             Report::ProbeFailed { .. }
             | Report::ProbeNotMade { .. }
             | Report::ProbeWarned { .. }
+            | Report::Unwell { .. }
             | Report::Killed { .. }
             | Report::Readiness { ready: false, .. }
             | Report::PodRestarting { .. }
             | Report::Lost(_) => Severity::Warning,
-            Report::PodStarting { .. }
+            Report::SaidReady { .. }
+            | Report::SaidStopping { .. }
+            | Report::PodStarting { .. }
             | Report::PodPhase { .. }
             | Report::PodReadiness { .. }
             | Report::PodEnded { .. }
@@ -351,6 +369,11 @@ impl Report {
                 kind.name(),
                 why(id)
             ),
+            Report::Unwell { container: id } => {
+                write!(line, "{}: not alive, as if its liveness probe had failed: {}", path(id), why(id))
+            }
+            Report::SaidReady { container: id } => write!(line, "{}: says that it is ready", path(id)),
+            Report::SaidStopping { container: id } => write!(line, "{}: says that it stops", path(id)),
             Report::ProbeWarned { container: id, kind } => write!(
                 line,
                 "{}: {} probe succeeded with a warning: {}",
@@ -426,6 +449,11 @@ impl Report {
             Report::Lost(count) => write!(line, "{count} reports were lost: too many at once"),
         }
     }
+}
+
+/// Why a container is taken for hung that was to say that it is well.
+pub(super) fn silent_for(timeout: Duration) -> Failure {
+    super::record::failure(&format!("no WATCHDOG=1 for {}", Span(timeout)))
 }
 
 /// Why a runtime call was given up.

@@ -37,6 +37,8 @@ pub enum Step {
     Probe(ContainerId, ProbeKind),
     /// End a try that took too long.
     TimeOutProbe(ContainerId, ProbeKind),
+    /// Take it for hung: it has not said for too long that it is well.
+    MissKeepAlive(ContainerId),
 }
 
 /// The next step for any container of a pod. `None`: nothing is due.
@@ -102,6 +104,9 @@ fn running_step(view: &PodView, member: &Member, pod_stops: bool, alarm: &mut Al
             Some(ProbeKind::Startup) => return Some(Step::Stop(member.id, StopReason::StartupProbe)),
             Some(ProbeKind::Liveness) => return Some(Step::Stop(member.id, StopReason::LivenessProbe)),
             Some(ProbeKind::Readiness) | None => {}
+        }
+        if workers.alive_until().is_some_and(|at| alarm.due(at)) {
+            return Some(Step::MissKeepAlive(member.id));
         }
     }
     // The others have no effect any more when the pod stops.
