@@ -14,6 +14,7 @@ pub mod container;
 pub mod container_path;
 pub mod crash;
 pub mod delegation;
+pub mod descendants;
 pub mod file_systems;
 pub mod host_process;
 pub mod initramfs;

@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 
 use super::call::{Call, Voice, describe_status};
 use super::container::{Place, read_log};
+use super::descendants::kill_with_descendants;
 use super::network_probe::{NetworkProbe, Progress, Whereabouts};
 use super::reactor::{CallSlot, Token};
 use super::state_directory::{describe, write_file};
@@ -149,6 +150,9 @@ impl Host {
         let pid_file = pid_file(place, kind);
         let log = exec_log(place, kind);
         let _ = fs::remove_file(&pid_file);
+        // runc writes it under this name first, and when that is there (it was killed just then),
+        // kills the command that it has started and fails.
+        let _ = fs::remove_file(place.bundle.join(format!(".exec-{}.pid", kind.name())));
         // Written once an instance.
         let process_file = place.bundle.join(format!("exec-{}.json", kind.name()));
         if !process_file.exists() {
@@ -191,19 +195,13 @@ impl Host {
     pub(super) fn cancel_probe(&mut self, place: &Place<'_>, kind: ProbeKind) {
         let slot = self.body_mut(place.id).and_then(|body| body.tries.get_mut(kind.index()));
         let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
-        if matches!(place.container.image, Image::HostProcess(_)) {
-            // Ours, and first of a session (`spawn.rs`): what it has started goes with it.
-            let _ = nix::sys::signal::killpg(call.process.pid, Signal::SIGKILL);
-        }
-        // The command is the runtime's child, not ours: its number is its own only as long as it
-        // is in the container's cgroup.
-        let pid = fs::read_to_string(pid_file(place, kind)).ok().and_then(|pid| pid.trim().parse().ok());
-        let pid = pid.filter(|&pid: &i32| pid > 1).map(Pid::from_raw);
-        if let Some(pid) =
-            pid.filter(|&pid| self.cgroups.has_process(&place.pod.name, &place.container.name, pid))
-        {
-            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
-        }
+        // The command of a container is the runtime's child, which can be gone before it. Its
+        // number is its own as long as it is in the container's cgroup.
+        let command = fs::read_to_string(pid_file(place, kind)).ok();
+        let command = command.and_then(|pid| pid.trim().parse().ok()).filter(|&pid: &i32| pid > 1);
+        let roots: Vec<Pid> = [call.process.pid].into_iter().chain(command.map(Pid::from_raw)).collect();
+        let (pod, container) = (&place.pod.name, &place.container.name);
+        kill_with_descendants(&roots, || self.cgroups.processes_of(pod, container));
         call.process.signal(Signal::SIGKILL);
     }
 }
