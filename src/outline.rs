@@ -6,9 +6,10 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::config::plan::{
-    Check, Container, Image, OnFailure, Operator, Plan, Pod, Probe, Resources, RestartAction, RestartPolicy,
-    RestartRule, Role,
+    Check, Container, Hook, Image, OnFailure, Operator, Plan, Pod, Probe, Resources, RestartAction,
+    RestartPolicy, RestartRule, Role,
 };
+use crate::config::signal::StopSignal;
 use crate::config::{admission, write_cpu, write_duration, write_memory};
 use crate::limits::GRACE_MIN;
 use crate::supervisor::policy::Policy;
@@ -67,8 +68,14 @@ fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container])
         write_duration(pod.termination_grace_period),
         write_duration(GRACE_MIN)
     );
+    if pod.restart_sidecars_during_termination && stop_stages(containers).len() > 1 {
+        let _ = writeln!(out, "    a sidecar that ends before its turn is started again");
+    }
     write_probes(out, containers);
     write_restarts(out, pod, containers);
+    if let Some(deadline) = pod.active_deadline {
+        let _ = writeln!(out, "  fails if it is still up after {}", write_duration(deadline));
+    }
     if pod.essential {
         let failed = match pod.on_failure {
             OnFailure::Nothing => "it stays failed",
@@ -76,6 +83,21 @@ fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container])
             OnFailure::Reboot => "all pods are stopped and the machine is rebooted",
             OnFailure::Rescue => "all pods are stopped for a rescue shell",
         };
+        if let Some(escalation) = pod.escalation {
+            let window = write_duration(escalation.window);
+            if let Some(most) = escalation.container_restarts {
+                let _ = writeln!(
+                    out,
+                    "  essential: more than {most} restarts of its containers within {window}, and it has failed"
+                );
+            }
+            if let Some(most) = escalation.pod_restarts {
+                let _ = writeln!(
+                    out,
+                    "  essential: when it has failed, it is started anew up to {most} times within {window}"
+                );
+            }
+        }
         let _ = writeln!(out, "  essential: when it has failed for good, {failed}");
     }
     write_resources(out, pod, containers);
@@ -99,16 +121,36 @@ fn start_stages<'p>(pod: &Pod, containers: &'p [Container]) -> Vec<Stage<'p>> {
                 stages.push(vec![(name, format!("{part}, must end with exit code 0, {failed}"))]);
             }
             Role::Sidecar => {
-                let wait = match &container.probes.startup {
-                    None => "next waits until it runs".to_owned(),
-                    Some(probe) => format!("next waits for its startup probe: {}", describe_startup(probe)),
+                let hook = container.hooks.post_start.as_ref().map(describe_hook);
+                let wait = match (&container.probes.startup, hook) {
+                    (None, None) => "next waits until it runs".to_owned(),
+                    (None, Some(hook)) => format!("next waits for its post-start hook: {hook}"),
+                    (Some(probe), None) => {
+                        format!(
+                            "next waits for its startup probe: {}{}",
+                            describe_startup(probe),
+                            describe_grace(probe)
+                        )
+                    }
+                    (Some(probe), Some(hook)) => format!(
+                        "next waits for its post-start hook: {hook}; then for its startup probe: {}{}",
+                        describe_startup(probe),
+                        describe_grace(probe)
+                    ),
                 };
                 stages.push(vec![(name, format!("{part}, {wait}"))]);
             }
-            Role::Main => mains.push((name, part)),
+            Role::Main => match &container.hooks.post_start {
+                Some(hook) => {
+                    let next = if is_last_main(containers, container) { "" } else { ", next waits for it" };
+                    mains.push((name, format!("{part}, post-start hook: {}{next}", describe_hook(hook))));
+                }
+                None => mains.push((name, part)),
+            },
         }
     }
-    if mains.len() > 1 {
+    let waits = |container: &Container| container.role == Role::Main && container.hooks.post_start.is_some();
+    if mains.len() > 1 && !containers.iter().any(waits) {
         for (_, text) in &mut mains {
             text.push_str(", all of them together");
         }
@@ -137,13 +179,43 @@ fn stop_stages(containers: &[Container]) -> Vec<Stage<'_>> {
         match container.role {
             // Has ended long before, or is stopped at once with the main containers.
             Role::Init => {}
-            Role::Main => mains.push((&container.name, "main container".to_owned())),
-            Role::Sidecar => sidecars.push(vec![(&container.name, "sidecar".to_owned())]),
+            Role::Main => mains.push((&container.name, describe_stop("main container", container))),
+            Role::Sidecar => sidecars.push(vec![(&container.name, describe_stop("sidecar", container))]),
         }
     }
     sidecars.push(mains);
     sidecars.reverse();
     sidecars
+}
+
+/// What is not as it is for every container.
+fn describe_stop(part: &str, container: &Container) -> String {
+    let mut text = part.to_owned();
+    if let Some(hook) = &container.hooks.pre_stop {
+        let when = match container.role {
+            Role::Sidecar => " at once",
+            Role::Init | Role::Main => "",
+        };
+        let _ = write!(text, ", pre-stop hook{when}: {}", describe_hook(hook));
+    }
+    if container.stop_signal != StopSignal::SIGTERM {
+        let _ = write!(text, ", {}", container.stop_signal.name());
+    }
+    if let Some(grace) = container.termination_grace_period {
+        let _ = write!(text, ", SIGKILL after {}", write_duration(grace.max(GRACE_MIN)));
+    }
+    text
+}
+
+fn describe_hook(hook: &Hook) -> String {
+    match hook {
+        Hook::Ask(check) => describe_check(check),
+        Hook::Sleep(time) => format!("sleep {}", write_duration(*time)),
+    }
+}
+
+fn is_last_main(containers: &[Container], container: &Container) -> bool {
+    containers.last().is_some_and(|last| last.name == container.name)
 }
 
 fn write_numbered(out: &mut String, stages: &[Stage<'_>]) {
@@ -164,14 +236,19 @@ fn write_probes(out: &mut String, containers: &[Container]) {
         let name = container.name.as_str();
         let probes = &container.probes;
         if let (Role::Main, Some(probe)) = (container.role, &probes.startup) {
-            lines.push((name, "startup", format!("{}, else restarted", describe_startup(probe))));
+            let grace = describe_grace(probe);
+            lines.push((name, "startup", format!("{}, else restarted{grace}", describe_startup(probe))));
         }
         if let Some(probe) = &probes.liveness {
             let failures = times(probe.failure_threshold);
             lines.push((
                 name,
                 "liveness",
-                format!("{}, restarted after {failures} without success", describe(probe)),
+                format!(
+                    "{}, restarted after {failures} without success{}",
+                    describe(probe),
+                    describe_grace(probe)
+                ),
             ));
         }
         if let Some(probe) = &probes.readiness {
@@ -199,7 +276,26 @@ fn describe_startup(probe: &Probe) -> String {
 }
 
 fn describe(probe: &Probe) -> String {
-    let mut text = match &probe.check {
+    let mut text = describe_check(&probe.check);
+    let _ = write!(text, " every {}", write_duration(probe.period));
+    if probe.timeout != DEFAULT_TIMEOUT {
+        let _ = write!(text, " within {}", write_duration(probe.timeout));
+    }
+    if !probe.initial_delay.is_zero() {
+        let _ = write!(text, " from {} on", write_duration(probe.initial_delay));
+    }
+    text
+}
+
+fn describe_grace(probe: &Probe) -> String {
+    match probe.termination_grace_period {
+        Some(grace) => format!(", SIGKILL after {}", write_duration(grace.max(GRACE_MIN))),
+        None => String::new(),
+    }
+}
+
+fn describe_check(check: &Check) -> String {
+    match check {
         Check::Exec { command } => format!("exec {}", quote_words(command)),
         Check::HttpGet { host, port, path, .. } => {
             format!("GET http://{}{path}", SocketAddr::new(*host, *port))
@@ -216,15 +312,7 @@ fn describe(probe: &Probe) -> String {
                 None => format!("connect to {path}"),
             }
         }
-    };
-    let _ = write!(text, " every {}", write_duration(probe.period));
-    if probe.timeout != DEFAULT_TIMEOUT {
-        let _ = write!(text, " within {}", write_duration(probe.timeout));
     }
-    if !probe.initial_delay.is_zero() {
-        let _ = write!(text, " from {} on", write_duration(probe.initial_delay));
-    }
-    text
 }
 
 /// What nobody needs to be told about a probe: Kubernetes' default.
@@ -266,6 +354,10 @@ fn write_restarts(out: &mut String, pod: &Pod, containers: &[Container]) {
             write_duration(backoff.max),
             write_duration(backoff.reset)
         )
+    };
+    let pauses = match backoff.jitter {
+        0 => pauses,
+        jitter => format!("{pauses}; each up to {} % longer by chance", f64::from(jitter) / 10.0),
     };
     let _ = writeln!(out, "  restarts: {policy}, {pauses}");
     let own = containers.iter().filter(|container| {

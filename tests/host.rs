@@ -18,9 +18,11 @@ mod host {
     mod crowd;
     mod demo;
     mod demo_stop;
+    mod hooks;
     mod host_process;
     mod idle;
     mod inside;
+    mod kept;
     mod leftovers;
     mod limits;
     mod logs;
@@ -37,5 +39,6 @@ mod host {
     mod runtime_faults;
     mod service;
     mod stop;
+    mod termination_message;
     mod wrapper;
 }

@@ -1,15 +1,17 @@
 //! Reading one container.
 
+use core::time::Duration;
 use std::path::PathBuf;
 
 use toml::Spanned;
 
 use super::capability::read_capabilities;
 use super::expand::expand;
+use super::hook::read_hook;
 use super::nearest::nearest;
 use super::plan::{
-    Check, Container, Device, HostProcess, Image, Mount, Network, Notify, PodId, Probe, Probes, Role, Rootfs,
-    User,
+    Check, Container, Device, Hook, Hooks, HostProcess, Image, Mount, Network, Notify, PodId, Probe, Probes,
+    Role, Rootfs, User,
 };
 use super::port::Ports;
 use super::probe::read_probe;
@@ -17,6 +19,9 @@ use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
 use super::resources::{Written, read_resources};
 use super::restart_policy::{Restarts, read_restarts};
+use super::signal::read_stop_signal;
+use super::termination_message::read_termination_message;
+use super::value::INSTANT_MIN;
 use crate::limits::{EXPANDED_BYTES_MAX, LIST_MAX, PROBE_PERIOD_MIN, WORDS_MAX};
 
 pub(super) const CONTAINER: TableKind = TableKind {
@@ -46,6 +51,12 @@ pub(super) const CONTAINER: TableKind = TableKind {
         "notify",
         "watchdog-timeout",
         "restart-policy-rules",
+        "post-start",
+        "pre-stop",
+        "stop-signal",
+        "termination-grace-period",
+        "termination-message-path",
+        "termination-message-policy",
     ],
 };
 
@@ -77,6 +88,7 @@ pub(super) struct Surroundings<'p> {
     pub(super) volumes: Vec<Option<&'p str>>,
     pub(super) hostname: String,
     pub(super) network: Network,
+    pub(super) termination_grace_period: Duration,
 }
 
 /// A container, and where it says what is compared with others later.
@@ -120,6 +132,7 @@ pub(super) fn read_container(
             Image::Rootfs(Box::new(read_rootfs(path, &mut table, &mut variables, surroundings, problems)))
         }
     };
+    let termination_message = read_termination_message(&mut table, &image, problems);
     let resources = read_resources(table.take("resources"), problems);
     let on_host = matches!(image, Image::HostProcess(_));
     let ports = Ports::read(table.take("ports"), problems);
@@ -131,6 +144,14 @@ pub(super) fn read_container(
         readiness: probe("readiness-probe"),
         notify: read_notify(&mut table, role, &variables, problems),
     };
+    let mut hook = |key| {
+        let pod_grace = surroundings.termination_grace_period;
+        read_container_hook(table.take(key), role, on_host, pod_grace, &ports, &mut variables, problems)
+    };
+    let hooks = Hooks { post_start: hook("post-start"), pre_stop: hook("pre-stop") };
+    let stop_signal = table.take("stop-signal").and_then(|field| read_stop_signal(field, problems));
+    let grace =
+        table.take("termination-grace-period").and_then(|field| field.duration(INSTANT_MIN, problems));
     table.finish(problems);
     let container = Container {
         name: name.as_ref().map(|name| name.get_ref().clone()).unwrap_or_default(),
@@ -140,8 +161,12 @@ pub(super) fn read_container(
         image,
         resources: resources.of_container(),
         probes,
+        termination_message,
         restart_policy: policy,
         restart_policy_rules: rules,
+        hooks,
+        stop_signal: stop_signal.unwrap_or_default(),
+        termination_grace_period: grace,
     };
     Some(ContainerFile { container, name, resources })
 }
@@ -530,12 +555,46 @@ fn read_container_probe(
         return None;
     }
     let mut probe = read_probe(field, ports, problems)?;
-    if let Check::Exec { command } = &mut probe.check {
+    expand_check(&mut probe.check, &field, on_host, variables, problems);
+    Some(probe)
+}
+
+fn expand_check(
+    check: &mut Check,
+    field: &Field<'_>,
+    on_host: bool,
+    variables: &mut Variables,
+    problems: &mut ProblemList<'_>,
+) {
+    if let Check::Exec { command } = check {
         let words = core::mem::take(command);
-        *command = variables.expand_words(&field, words, problems);
+        *command = variables.expand_words(field, words, problems);
         if on_host {
-            check_host_program(command, &field, problems);
+            check_host_program(command, field, problems);
         }
     }
-    Some(probe)
+}
+
+fn read_container_hook(
+    field: Option<Field<'_>>,
+    role: Role,
+    on_host: bool,
+    pod_grace: Duration,
+    ports: &Ports,
+    variables: &mut Variables,
+    problems: &mut ProblemList<'_>,
+) -> Option<Hook> {
+    let field = field?;
+    if role == Role::Init {
+        let message = format!("{} is not possible in a regular init container", quote(field.key));
+        let help = "write what it does into the container's own command, or into another init container; \
+                    restart-policy = \"always\" makes it a sidecar";
+        problems.add_structural(&field.at(), message, "would never run", help);
+        return None;
+    }
+    let mut hook = read_hook(field, pod_grace, ports, problems)?;
+    if let Hook::Ask(check) = &mut hook {
+        expand_check(check, &field, on_host, variables, problems);
+    }
+    Some(hook)
 }

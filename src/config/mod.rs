@@ -13,7 +13,9 @@ mod container;
 pub mod difference;
 mod document;
 pub mod effective;
+mod escalation;
 mod expand;
+mod hook;
 pub mod kernel_command_line;
 mod machine;
 mod nearest;
@@ -28,6 +30,8 @@ mod quantity;
 mod reader;
 mod resources;
 mod restart_policy;
+pub mod signal;
+mod termination_message;
 mod value;
 
 use self::machine::MachineFile;
@@ -50,7 +54,7 @@ pub struct Source {
 
 /// Every table that a configuration file can have, with its keys. `docs/config.md` describes
 /// each of them, and a test compares the two.
-pub const TABLES: [TableKind; 29] = [
+pub const TABLES: [TableKind; 31] = [
     machine::MACHINE,
     machine::RESTART_BACKOFF,
     boot::BOOT,
@@ -80,6 +84,8 @@ pub const TABLES: [TableKind; 29] = [
     resources::OVERHEAD,
     restart_policy::RESTART_RULE,
     restart_policy::EXIT_CODES,
+    escalation::ESCALATION,
+    hook::HOOK,
 ];
 
 /// Reads the machine file alone: what is needed before the pod files can be looked for.

@@ -10,6 +10,8 @@ use core::ops::Range;
 use core::time::Duration;
 use std::path::PathBuf;
 
+use super::signal::StopSignal;
+
 /// Position of a pod in [`Plan::pods`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodId(pub u8);
@@ -68,6 +70,8 @@ pub struct Machine {
     pub shutdown_timeout: Duration,
     /// What the first process of the machine prepares before any pod.
     pub boot: Boot,
+    /// How many containers may be being created or started at one time. `None`: any number.
+    pub start_spread: Option<usize>,
     /// What it mounts, in this order.
     pub file_systems: Vec<FileSystem>,
     /// The hardware watchdog, if it is to be used.
@@ -78,6 +82,8 @@ pub struct Machine {
     pub capacity: Capacity,
     /// What of it is not for pods: the kernel's, the supervisor's, that of other services.
     pub reserved: Capacity,
+    /// Whether the OOM killer takes one process of a container, not all of them together.
+    pub single_process_oom_kill: bool,
 }
 
 /// Amounts of what a machine has; `None` where nothing is known or said.
@@ -175,6 +181,10 @@ pub struct Pod {
     pub termination_grace_period: Duration,
     /// How long to wait between restarts.
     pub restart_backoff: Backoff,
+    /// Whether a sidecar that ends by itself while the pod stops is started again.
+    pub restart_sidecars_during_termination: bool,
+    /// How long it may be up in all; `None`: for ever. Counts from its first set-up.
+    pub active_deadline: Option<Duration>,
     /// Pods that must be ready or have succeeded before this one starts. All of them stand
     /// before this one in the plan.
     pub after: Vec<PodId>,
@@ -196,6 +206,8 @@ pub struct Pod {
     pub essential: bool,
     /// What follows when it has failed for good. `Nothing` unless it is essential.
     pub on_failure: OnFailure,
+    /// How often something is tried before. `None` unless it is essential.
+    pub escalation: Option<Escalation>,
 }
 
 /// How well a pod is protected when memory runs out (Kubernetes `qosClass`).
@@ -207,6 +219,19 @@ pub enum QosClass {
     Burstable,
     /// It has requested nothing and has no limit.
     BestEffort,
+}
+
+/// How often an essential pod helps itself, within a window of time that ends now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Escalation {
+    /// More restarts of its containers, all of them together, fail the pod: 0 to
+    /// `ESCALATION_RESTARTS_MAX`. `None`: no number of them does.
+    pub container_restarts: Option<usize>,
+    /// So often it is started anew when it has failed; then `on_failure` follows. 1 to
+    /// `ESCALATION_RESTARTS_MAX`. `None`: that follows at once.
+    pub pod_restarts: Option<usize>,
+    /// How far back both are counted.
+    pub window: Duration,
 }
 
 /// What follows when a pod has failed for good.
@@ -249,6 +274,8 @@ pub struct Backoff {
     pub max: Duration,
     /// A container that ran longer than this begins anew without a pause. Kubernetes: 600 s.
     pub reset: Duration,
+    /// By how much a pause may be longer by chance, in thousandths of it: 0 to 1000. Kubernetes: 0.
+    pub jitter: u16,
 }
 
 /// A directory that lives as long as the pod, or comes from the host.
@@ -289,11 +316,41 @@ pub struct Container {
     pub resources: Resources,
     /// How its health is found out. All `None` for regular init containers.
     pub probes: Probes,
+    /// What it leaves as its last words.
+    pub termination_message: TerminationMessage,
     /// What happens when it has ended; `None`: what its pod's policy says. `Always` for a sidecar.
     pub restart_policy: Option<RestartPolicy>,
     /// Rules that are asked before, in this order; the first that matches decides. Empty without a
     /// policy of its own. At most `RESTART_RULES_MAX`.
     pub restart_policy_rules: Vec<RestartRule>,
+    /// What is done beside its own command. Both `None` for regular init containers.
+    pub hooks: Hooks,
+    /// What asks it to end.
+    pub stop_signal: StopSignal,
+    /// Its own time from being told to stop to SIGKILL, not counting what it waits for its turn.
+    /// `None`: its pod's. When the pod is stopped, the pod's ends it if that is earlier.
+    pub termination_grace_period: Option<Duration>,
+}
+
+/// Where the last words of a container come from (Kubernetes `terminationMessagePath`,
+/// `terminationMessagePolicy`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TerminationMessage {
+    /// Absolute path of the file inside the container that it writes them to. `None`: it has no
+    /// such file; so it is with host processes, and with bundles that do not ask for one.
+    pub path: Option<String>,
+    /// What else may be taken.
+    pub policy: TerminationMessagePolicy,
+}
+
+/// What is taken as termination message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TerminationMessagePolicy {
+    /// What is in the file.
+    #[default]
+    File,
+    /// If there is nothing in the file and the container has failed: the end of its log.
+    FallbackToLogsOnError,
 }
 
 /// What happens to a container that ended by itself with certain exit codes (Kubernetes
@@ -505,6 +562,9 @@ pub struct Probe {
     pub success_threshold: u32,
     /// Failures in a row that make it a failure. Kubernetes: 3.
     pub failure_threshold: u32,
+    /// The grace period of the stop that follows its failure, instead of the container's and pod's;
+    /// may be longer than those. Never in a readiness probe.
+    pub termination_grace_period: Option<Duration>,
 }
 
 /// What a probe asks.
@@ -548,4 +608,23 @@ pub enum Check {
         /// Path and query of an HTTP GET over that connection; a status of 200 to 399 is success.
         http_path: Option<String>,
     },
+}
+
+/// What is done beside a container's own command, when it begins and before it ends.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hooks {
+    /// Begins when the command runs; the container has started when it has ended well.
+    pub post_start: Option<Hook>,
+    /// Comes before the stop signal, within the grace period.
+    pub pre_stop: Option<Hook>,
+}
+
+/// What a hook does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Hook {
+    /// Runs a command ([`Check::Exec`]), which fails with another exit code than 0; or makes a
+    /// request ([`Check::HttpGet`]), which is done with any HTTP status. No other check.
+    Ask(Check),
+    /// Nothing, for this time.
+    Sleep(Duration),
 }

@@ -23,6 +23,7 @@ pub(super) const PROBE: TableKind = TableKind {
         "timeout",
         "success-threshold",
         "failure-threshold",
+        "termination-grace-period",
     ],
 };
 
@@ -56,6 +57,14 @@ pub(super) fn read_probe(field: Field<'_>, ports: &Ports, problems: &mut Problem
     });
     let failure_threshold =
         table.take("failure-threshold").and_then(|field| field.integer(1, THRESHOLD_MAX, problems));
+    let grace = table.take("termination-grace-period").and_then(|grace| {
+        if field.key == "readiness-probe" {
+            let help = "remove it: a readiness probe never stops the container";
+            grace.refuse(problems, "is not possible in a readiness probe", "would never be used", help);
+            return None;
+        }
+        grace.duration(INSTANT_MIN, problems)
+    });
     table.finish(problems);
     Some(Probe {
         check: check?,
@@ -64,5 +73,6 @@ pub(super) fn read_probe(field: Field<'_>, ports: &Ports, problems: &mut Problem
         timeout,
         success_threshold: success_threshold.unwrap_or(1),
         failure_threshold: failure_threshold.unwrap_or(3),
+        termination_grace_period: grace,
     })
 }

@@ -34,9 +34,18 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         // Without a descriptor the number is as good: nobody else can get it before we reap it.
         let _ = match &self.pidfd {
-            Some(pidfd) => super::pidfd::send_signal(pidfd.as_fd(), signal),
+            Some(pidfd) => super::pidfd::send_signal(pidfd.as_fd(), signal as i32),
             None => kill(self.pid, signal),
         };
+    }
+
+    /// Sends the signal with this number, which may be a real-time signal.
+    pub fn send(&self, number: u8) {
+        match (&self.pidfd, Signal::try_from(i32::from(number))) {
+            (_, Ok(signal)) => self.signal(signal),
+            (Some(pidfd), Err(_)) => drop(super::pidfd::send_signal(pidfd.as_fd(), i32::from(number))),
+            (None, Err(_)) => drop(super::pidfd::send_real_time_signal(self.pid, i32::from(number))),
+        }
     }
 }
 

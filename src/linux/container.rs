@@ -10,7 +10,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::call::{Call, Process, Program, Voice, describe_status};
@@ -21,8 +20,8 @@ use super::output::Writers;
 use super::prober::Try;
 use super::reactor::{CallSlot, Interest, Token};
 use super::state_directory::{make_directory, remove_directory, write_file};
-use super::{Host, regular_file, runtime, spawn, text, volumes};
-use crate::config::plan::{Container, ContainerId, Image, Pod, Resources, Rootfs};
+use super::{Host, regular_file, runtime, spawn, termination_message, text, volumes};
+use crate::config::plan::{Container, ContainerId, Image, Pod, Resources, Rootfs, TerminationMessagePolicy};
 use crate::config::qos;
 use crate::limits::FILE_BYTES_MAX;
 use crate::log::stream::Labels;
@@ -32,6 +31,7 @@ use crate::oci::notify::Notify;
 use crate::oci::spec::{self, DeviceKind, DeviceNumber, Facts};
 use crate::supervisor::action::ContainerAction;
 use crate::supervisor::event::{ContainerEvent, Event};
+use crate::supervisor::hook::HookKind;
 use crate::supervisor::probe::ProbeKind;
 use crate::supervisor::record::{Exit, ExitStatus, Instance, failure};
 use crate::supervisor::report::Severity;
@@ -52,8 +52,11 @@ pub struct Body {
     pub(super) tries: [Option<Try>; 3],
     /// Where it says that it is ready and well, if it is to.
     pub(super) notify: Option<NotifySocket>,
+    pub(super) hook: Option<(HookKind, Try)>,
     /// It is being removed; the instance's events are answered with that.
     pub(super) removing: bool,
+    /// Instance and restarts before: its output may end when the next one is there already.
+    former: (Instance, u32),
 }
 
 /// A number of at most ten digits and a newline; more is no pid file.
@@ -112,7 +115,8 @@ impl Host {
             ContainerAction::Create { restarts } => {
                 if let Some(body) = self.body_mut(place.id) {
                     // What came before is gone, by the core's order.
-                    *body = Body { instance, restarts, ..Body::default() };
+                    let former = (body.instance, body.restarts);
+                    *body = Body { instance, restarts, former, ..Body::default() };
                 }
                 let begun = self.open_notify_socket(place).and_then(|()| match &place.container.image {
                     Image::HostProcess(_) => self.create_host_process(place),
@@ -139,7 +143,7 @@ impl Host {
             }
             ContainerAction::Stop => {
                 if let Some(first) = self.body(place.id).and_then(|body| body.first.as_ref()) {
-                    first.signal(Signal::SIGTERM);
+                    first.send(place.container.stop_signal.number());
                 }
             }
             ContainerAction::Kill => self.kill(place),
@@ -148,11 +152,14 @@ impl Host {
                     body.removing = true;
                     body.tries = [None, None, None];
                     body.notify = None;
+                    body.hook = None;
                 }
                 self.go_on_removing(place);
             }
             ContainerAction::Probe(kind) => self.probe(place, kind),
             ContainerAction::CancelProbe(kind) => self.cancel_probe(place, kind),
+            ContainerAction::Hook(kind) => self.begin_hook(place, kind),
+            ContainerAction::CancelHook(kind) => self.cancel_hook(place, kind),
         }
     }
 
@@ -168,6 +175,23 @@ impl Host {
     pub(super) fn tell(&mut self, id: ContainerId, event: ContainerEvent) {
         let instance = self.body(id).map(|body| body.instance).unwrap_or_default();
         self.events.push_back(Event::Container(id, instance, event));
+    }
+
+    /// Tells how the output of instances has ended.
+    pub(super) fn tell_last_lines(&mut self) {
+        for (ending, lines) in self.output.take_endings() {
+            let id = ContainerId(ending.position);
+            let Some(body) = self.body(id) else { continue };
+            let known = [(body.instance, body.restarts), body.former];
+            // What is older than that is in no status any more.
+            if let Some((instance, _)) = known.into_iter().find(|(_, restarts)| *restarts == ending.instance)
+            {
+                self.at_place(id, |host, place| {
+                    let lines = ContainerEvent::LastLines(termination_message::last_lines(&lines, place.pod));
+                    host.events.push_back(Event::Container(id, instance, lines));
+                });
+            }
+        }
     }
 
     /// Does `go_on` for a container, with its place.
@@ -278,6 +302,10 @@ impl Host {
             container: &place.container.name,
             instance: self.body(place.id).map_or(0, |body| body.restarts),
             position: place.id.0,
+            last_lines: match place.container.termination_message.policy {
+                TerminationMessagePolicy::File => false,
+                TerminationMessagePolicy::FallbackToLogsOnError => true,
+            },
         };
         let writers = self.output.open(labels);
         writers.map_err(|error| format!("cannot make the log pipes: {}", super::reason(&error)))
@@ -294,9 +322,14 @@ impl Host {
             Image::Bundle(path) => {
                 let file = path.join("config.json");
                 let config = regular_file::read(&file, FILE_BYTES_MAX)?;
-                let oom_score_adj = self.oom_score_adj(place);
-                let adapted = bundle::adapt(&config, &text(path), &cgroups_path, oom_score_adj, notify);
-                return adapted.map_err(|error| error.to_string());
+                let path = text(path);
+                let adapted = bundle::adapt(&config, &path, &cgroups_path, self.oom_score_adj(place), notify);
+                let config = adapted.map_err(|error| error.to_string())?;
+                return match (self.make_message_file(place)?, &place.container.termination_message.path) {
+                    (Some(file), Some(at)) => bundle::mount_file(&config, &path, &text(&file), at)
+                        .map_err(|error| error.to_string()),
+                    (None, _) | (Some(_), None) => Ok(config),
+                };
             }
             Image::HostProcess(_) => return Err("a host process has no config.json".to_owned()),
         };
@@ -307,6 +340,7 @@ impl Host {
         let volumes = volumes::paths(place.pod, &self.state.pod(&place.pod.name))?;
         let network = self.networks.get(place.container.pod.index()).and_then(Option::as_ref);
         let network = network.map(super::NetworkNamespace::path);
+        let message_file = self.make_message_file(place)?;
         let facts = Facts {
             cgroups_path: &cgroups_path,
             devices: &devices,
@@ -316,6 +350,9 @@ impl Host {
             cgroup_namespace: self.cgroups.is_unified() && !self.is_placed_by_us(),
             recursive_read_only: self.runtime.as_ref().is_some_and(Runtime::has_recursive_mount_options)
                 && self.has_mount_setattr,
+            termination_message: message_file
+                .as_deref()
+                .zip(place.container.termination_message.path.as_deref()),
             oom_score_adj: self.oom_score_adj(place),
             notify,
         };
@@ -483,6 +520,11 @@ impl Host {
                     call.read_output();
                 }
             }
+            CallSlot::Hook(_) => {
+                if let Some((_, Try::Exec(call))) = &mut body.hook {
+                    call.read_output();
+                }
+            }
         }
     }
 
@@ -544,6 +586,9 @@ impl Host {
                 Some(Some(Try::Exec(call))) => call.process.pid == pid,
                 Some(Some(Try::Network(_)) | None) | None => false,
             };
+            if matches!(&body.hook, Some((_, Try::Exec(call))) if call.process.pid == pid) {
+                return Some((id, Ended::Hook));
+            }
             ProbeKind::ALL.into_iter().find(exec).map(|kind| (id, Ended::Exec(kind)))
         });
         let Some((id, ended)) = found else { return false };
@@ -558,6 +603,7 @@ impl Host {
             }
             Ended::Lifecycle => self.note_call_ended(id, status),
             Ended::Exec(kind) => self.note_exec_ended(id, kind, status),
+            Ended::Hook => self.note_hook_ended(id, status),
         }
         true
     }
@@ -565,6 +611,7 @@ impl Host {
     /// Before its removal: the cgroup knows whether the OOM killer came.
     fn tell_exited(&mut self, place: &Place<'_>, status: ExitStatus) {
         let oom_killed = self.cgroups.had_oom_kill(&place.pod.name, &place.container.name);
+        self.tell_message(place);
         self.tell(place.id, ContainerEvent::Exited(Exit { status, oom_killed }));
     }
 
@@ -603,6 +650,7 @@ enum Ended {
     First,
     Lifecycle,
     Exec(ProbeKind),
+    Hook,
 }
 
 /// The end of a runtime's log.

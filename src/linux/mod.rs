@@ -8,6 +8,7 @@ pub mod capacity;
 pub mod cgroup;
 pub mod cgroup_layout;
 pub mod cgroup_limits;
+pub mod chance;
 pub mod clock;
 pub mod console;
 pub mod container;
@@ -16,9 +17,11 @@ pub mod crash;
 pub mod delegation;
 pub mod descendants;
 pub mod file_systems;
+pub mod hooks;
 pub mod host_process;
 pub mod initramfs;
 pub mod job;
+pub mod kept_state;
 pub mod kernel_modules;
 pub mod kmsg;
 pub mod log_sink;
@@ -49,6 +52,7 @@ pub mod sources;
 pub mod spawn;
 pub mod standard_streams;
 pub mod state_directory;
+pub mod termination_message;
 pub mod unmount;
 pub mod volumes;
 pub mod watchdog;
@@ -69,6 +73,7 @@ use self::call::Process;
 use self::cgroup::Tree;
 use self::clock::Timer;
 use self::container::Body;
+use self::kept_state::KeptState;
 use self::network_namespace::NetworkNamespace;
 use self::oom_score::OomScore;
 use self::output::Output;
@@ -108,6 +113,7 @@ pub struct Host {
     signals: Signals,
     timer: Timer,
     state: StateDirectory,
+    kept: KeptState,
     cgroups: Tree,
     runtime: Option<Runtime>,
     spawner: Spawner,
@@ -157,12 +163,15 @@ impl Host {
             Some((plan.pods.get(container.pod.index())?.name.as_str(), container.name.as_str()))
         });
         let output = Output::new(destination, Names::new(containers));
-        let opened = Tree::open(plan.machine.cgroup_root.as_deref()).and_then(|tree| {
-            state.remove_leftovers()?;
+        let machine = &plan.machine;
+        let tree = Tree::open(machine.cgroup_root.as_deref(), !machine.single_process_oom_kill);
+        let opened = tree.and_then(|tree| {
+            let (kept, said) = KeptState::read(&state, &plan);
+            state.remove_leftovers(&kept.survivors(&plan))?;
             let output = output.map_err(|error| format!("cannot make the log pipes: {}", reason(&error)))?;
-            Ok((tree, output))
+            Ok((tree, output, kept, said))
         });
-        let (cgroups, output) = match opened {
+        let (cgroups, output, kept, said) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 state.release();
@@ -176,6 +185,7 @@ impl Host {
             timer,
             cgroups,
             state,
+            kept,
             runtime: None,
             spawner: Spawner::prepare(),
             oom_score,
@@ -199,6 +209,7 @@ impl Host {
                 if let Some(why) = unprotected {
                     host.write_line(Severity::Info, &why);
                 }
+                said.iter().for_each(|text| host.write_line(Severity::Warning, text));
                 Ok(host)
             }
             Err(error) => {
@@ -232,8 +243,11 @@ impl Host {
                     Ok(()) => Event::PodSetUp(id),
                     Err(error) => {
                         // Half of it may be there; what cannot be removed now is found by the
-                        // next try, or by the next supervisor.
-                        let _ = self.tear_down_pod(id);
+                        // next try, or by the next supervisor. Volumes that were there before
+                        // stay: what is in them is counted on.
+                        if !self.kept.survives(id) {
+                            let _ = self.tear_down_pod(id);
+                        }
                         Event::PodSetUpFailed(id, failure(&error))
                     }
                 };
@@ -313,7 +327,10 @@ impl Host {
                 Token::Signals => self.take_signals(),
                 Token::Timer => self.timer.acknowledge(),
                 Token::Cgroups => self.look_for_empty_cgroups(),
-                Token::LogWriter => self.output.handle_events(),
+                Token::LogWriter => {
+                    self.output.handle_events();
+                    self.tell_last_lines();
+                }
                 Token::FirstProcess(id) => {
                     // Ended, and to be reaped below; its descriptor stays readable until then.
                     self.unwatch_first_process(id);
@@ -321,6 +338,7 @@ impl Host {
                 Token::Execution(id) => self.note_execution(id),
                 Token::Probe(id, kind) => self.advance_probe(id, kind),
                 Token::Notices(id) => self.read_notices(id),
+                Token::Hook(id) => self.advance_hook(id),
                 Token::CallOutput(id, slot) => self.read_call_output(id, slot),
             }
         }
@@ -371,8 +389,12 @@ impl Host {
         let plan = Rc::clone(&self.plan);
         let Some(pod) = plan.pods.get(id.index()) else { return Ok(()) };
         self.cgroups.make_pod(&pod.name, &pod.resources)?;
-        volumes::make(pod, &self.state.pod(&pod.name))?;
-        let isolated = plan.containers.get(pod.containers()).unwrap_or_default().iter().any(
+        if !self.kept.survives(id) {
+            volumes::make(pod, &self.state.pod(&pod.name))?;
+        }
+        let containers = plan.containers.get(pod.containers()).unwrap_or_default();
+        termination_message::make(containers, &self.state.pod(&pod.name))?;
+        let isolated = containers.iter().any(
             |container| matches!(&container.image, Image::Rootfs(rootfs) if rootfs.network == Network::None),
         );
         if let Some(network) = self.networks.get_mut(id.index()) {
@@ -380,6 +402,7 @@ impl Host {
                 *network = Some(NetworkNamespace::make()?);
             }
         }
+        self.kept.forget_survivor(id);
         Ok(())
     }
 
@@ -389,6 +412,8 @@ impl Host {
         if let Some(network) = self.networks.get_mut(id.index()) {
             *network = None;
         }
+        self.kept.forget_survivor(id);
+        termination_message::remove(&self.state.pod(&pod.name))?;
         volumes::remove(pod, &self.state.pod(&pod.name))?;
         self.cgroups.remove_pod(&pod.name)
     }

@@ -42,10 +42,20 @@ pub struct Whereabouts {
     pub root: Option<Pid>,
 }
 
+/// What a connection is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A probe: a status of 200 to 399 is a success.
+    Probe,
+    /// A hook: any status says that it was heard.
+    Hook,
+}
+
 /// One try of a probe by a connection.
 #[derive(Debug)]
 pub struct NetworkProbe {
     whereabouts: Whereabouts,
+    purpose: Purpose,
     peer: Peer,
     conversation: Conversation,
     /// `None` while it waits to connect again.
@@ -93,6 +103,7 @@ impl NetworkProbe {
     /// tried.
     pub fn start(
         check: &Check,
+        purpose: Purpose,
         whereabouts: Whereabouts,
     ) -> Option<Result<(NetworkProbe, Progress), String>> {
         let (peer, conversation, outgoing) = match check {
@@ -127,6 +138,7 @@ impl NetworkProbe {
         };
         let mut probe = NetworkProbe {
             whereabouts,
+            purpose,
             peer,
             conversation,
             socket: None,
@@ -266,6 +278,9 @@ impl NetworkProbe {
                 }
                 (Ok(_), Conversation::Connection) => None,
             };
+            if self.purpose == Purpose::Hook && self.was_heard(ending.as_ref()) {
+                return Progress::Done(Outcome::Success, String::new());
+            }
             match ending {
                 None => {}
                 Some(Ending::Judged(outcome, said)) => return Progress::Done(outcome, said),
@@ -273,6 +288,16 @@ impl NetworkProbe {
             }
         }
         self.send()
+    }
+
+    /// Whether a status has come, of whatever kind.
+    fn was_heard(&self, ending: Option<&Ending>) -> bool {
+        match &self.conversation {
+            Conversation::Http { answer, .. } => {
+                answer.has_status() || matches!(ending, Some(Ending::Redirected(_)))
+            }
+            Conversation::Connection | Conversation::Grpc(_) => false,
+        }
     }
 
     fn follow(&mut self, target: Target) -> Progress {
@@ -314,7 +339,11 @@ mod tests {
 
     /// Runs a try to its end, as the loop would.
     fn run(check: &Check) -> (Outcome, String) {
-        let (probe, progress) = NetworkProbe::start(check, Whereabouts::default()).unwrap().unwrap();
+        run_for(check, Purpose::Probe)
+    }
+
+    fn run_for(check: &Check, purpose: Purpose) -> (Outcome, String) {
+        let (probe, progress) = NetworkProbe::start(check, purpose, Whereabouts::default()).unwrap().unwrap();
         go_on(probe, progress)
     }
 
@@ -435,6 +464,22 @@ mod tests {
     }
 
     #[test]
+    fn a_hook_is_heard_with_any_http_status() {
+        for (answer, outcome, why) in [
+            (&["HTTP/1.1 204 No Content\r\n\r\n"][..], Outcome::Success, ""),
+            (&["HTTP/1.1 404 Not Found\r\n\r\n"], Outcome::Success, ""),
+            (&["HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\n"], Outcome::Success, ""),
+            (&["HTTP/1.1 301 Moved\r\nLocation: /\r\n\r\n"], Outcome::Success, ""),
+            (&["220 smtp ready\r\n"], Outcome::Failure, "the answer is not HTTP"),
+            (&[], Outcome::Failure, "the connection was closed without an answer"),
+        ] {
+            let (port, server) = serve(vec![parts(answer)]);
+            assert_eq!(run_for(&get(port), Purpose::Hook), (outcome, why.to_owned()), "{answer:?}");
+            server.join().unwrap();
+        }
+    }
+
+    #[test]
     fn an_endless_answer_that_is_not_http_is_given_up() {
         let (port, server) = serve(vec![parts(&["HTTP/1.1 ".repeat(500).as_str()])]);
         assert_eq!(run(&get(port)), (Outcome::Failure, "the answer is not HTTP".to_owned()));
@@ -458,7 +503,8 @@ mod tests {
             listener.local_addr().unwrap().port()
         };
         let check = Check::Grpc { port, service: "app".to_owned() };
-        let (mut probe, mut progress) = NetworkProbe::start(&check, Whereabouts::default()).unwrap().unwrap();
+        let (mut probe, mut progress) =
+            NetworkProbe::start(&check, Purpose::Probe, Whereabouts::default()).unwrap().unwrap();
         if let Progress::Moved(Interest::Writable) = progress {
             progress = probe.advance();
         }

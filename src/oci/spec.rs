@@ -35,6 +35,8 @@ pub struct Facts<'a> {
     pub recursive_read_only: bool,
     /// Where the container speaks for itself, if it is to.
     pub notify: Option<Notify<'a>>,
+    /// The file for the container's last words on the host, and where it is in the container.
+    pub termination_message: Option<(&'a Path, &'a str)>,
     /// What the OOM killer is told about it, -1000 to 1000 (proc(5), `oom_score_adj`).
     pub oom_score_adj: i32,
 }
@@ -266,8 +268,12 @@ mod tests {
             image: plan::Image::Rootfs(Box::new(rootfs.clone())),
             resources: plan::Resources::default(),
             probes: plan::Probes::default(),
+            termination_message: plan::TerminationMessage::default(),
             restart_policy: None,
             restart_policy_rules: Vec::new(),
+            hooks: plan::Hooks::default(),
+            stop_signal: crate::config::signal::StopSignal::SIGTERM,
+            termination_grace_period: None,
         }
     }
 
@@ -297,6 +303,7 @@ mod tests {
             cgroup_namespace: false,
             recursive_read_only: false,
             notify: None,
+            termination_message: None,
             oom_score_adj: 1000,
         }
     }

@@ -23,6 +23,9 @@ pub enum Invariant {
     StopOrder,
     /// Who runs is told first, and has its grace period.
     GracePeriod,
+    /// A post-start hook comes before whatever waits for its container, a pre-stop hook before the
+    /// stop signal.
+    HookOrder,
     /// One try of a probe at a time, and only of what has started.
     ProbeTries,
     /// When all has ended, nothing is there.
@@ -31,11 +34,15 @@ pub enum Invariant {
     Progress,
     /// One time brings a bounded number of actions, and a life a bounded number of turns.
     BoundedActions,
+    /// Only so many containers come up at one time.
+    StartSpread,
+    /// An essential pod helps itself as often as its escalation says, and no more.
+    Escalation,
 }
 
 impl Invariant {
     /// All of them, in the order of docs/invariants.md.
-    pub const ALL: [Invariant; 13] = [
+    pub const ALL: [Invariant; 16] = [
         Invariant::InitOrder,
         Invariant::PodOrder,
         Invariant::PodLife,
@@ -45,10 +52,13 @@ impl Invariant {
         Invariant::BackOff,
         Invariant::StopOrder,
         Invariant::GracePeriod,
+        Invariant::HookOrder,
         Invariant::ProbeTries,
         Invariant::NothingLeft,
         Invariant::Progress,
         Invariant::BoundedActions,
+        Invariant::StartSpread,
+        Invariant::Escalation,
     ];
 
     /// Its name in docs/invariants.md and in messages.
@@ -63,10 +73,13 @@ impl Invariant {
             Invariant::BackOff => "back-off",
             Invariant::StopOrder => "stop-order",
             Invariant::GracePeriod => "grace-period",
+            Invariant::HookOrder => "hook-order",
             Invariant::ProbeTries => "probe-tries",
             Invariant::NothingLeft => "nothing-left",
             Invariant::Progress => "progress",
             Invariant::BoundedActions => "bounded-actions",
+            Invariant::StartSpread => "start-spread",
+            Invariant::Escalation => "escalation",
         }
     }
 }

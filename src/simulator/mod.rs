@@ -38,10 +38,13 @@
 //! | `runs` | (list) how long its command runs: duration or "forever" | init container: 1 s, others: forever |
 //! | `exits` | (list) how it ends then: exit code, "signal 11", "unknown" | 0 |
 //! | `oom-killed` | (list) whether the OOM killer took a process of it by then, as the cgroup tells | false |
+//! | `message` | the termination message that each run leaves | none |
 //! | `ignores-sigterm` | whether only SIGKILL ends it | false |
 //! | `stops-after` | time from SIGTERM to its end | 100 ms |
 //! | `stops-with` | how it ends after SIGTERM | 0 |
 //! | `unkillable` | whether not even SIGKILL ends it (uninterruptible sleep) | false |
+//! | `changes` | list of times at which its configuration changes | none |
+//! | `post-start`, `pre-stop` | (list) how this hook goes, if it is no sleep: "1s", "fails after 1s", "never" | "1ms" |
 //! | `startup`, `liveness`, `readiness` | (list) answers to this probe: "no, yes from 2s, never from 1m" | "yes" |
 //! | `says` | (list) what it says of itself, by sd_notify(3): "READY=1 at 1s, WATCHDOG=1 at 3s" | nothing |
 //! | **`[[events]]`** | an event that takes its time on the way to the supervisor | |
@@ -73,6 +76,8 @@ use crate::protocol::sd_notify;
 use crate::supervisor::action::Action;
 use crate::supervisor::announcer::Announcer;
 use crate::supervisor::event::{ContainerEvent, Event, Goal};
+use crate::supervisor::hook::HookKind;
+use crate::supervisor::kept::Kept;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{ExitStatus, Instance, failure};
 use crate::supervisor::{Outcome as Exit, Supervisor};
@@ -102,6 +107,8 @@ enum Happening {
     Starts(ContainerId, Instance),
     Dies(ContainerId, Instance, ExitStatus),
     Answers(ContainerId, Instance, ProbeKind, u64, Outcome),
+    /// A hook ends by itself, if it is this one; whether well.
+    HookEnds(ContainerId, u64, bool),
     /// An event that was on a detour.
     Arrives(Event, Duration),
 }
@@ -201,7 +208,22 @@ impl World {
             let goal = world.script.goal(nth);
             world.schedule(at, Happening::StopRequest(goal));
         }
+        for (index, script) in world.container_scripts.clone().into_iter().enumerate() {
+            let id = ContainerId(u16::try_from(index).unwrap_or(u16::MAX));
+            for at in script.changes {
+                world.schedule(at, Happening::Ends(Event::ContainerChanged(id)));
+            }
+        }
         Ok(world)
+    }
+
+    /// The supervisor goes on where one before it was killed, with what that had kept of a pod.
+    /// `survives`: the pod's volumes are still there.
+    #[must_use]
+    pub fn restored(mut self, id: PodId, kept: &[Kept], survives: bool) -> World {
+        self.supervisor.restore(id, kept, survives, self.now);
+        self.witness.note_restored(id, kept, survives);
+        self
     }
 
     /// Keeps no timeline and words no report, which takes most of the time of a world.
@@ -358,6 +380,27 @@ impl World {
         Ok(())
     }
 
+    /// Lets time pass until `at`, where nothing happens or is due before: pods may run for ever with
+    /// nothing to do.
+    pub fn pass_time(&mut self, at: Instant) {
+        if self.next_time().is_none_or(|next| next > at) {
+            self.now = self.now.max(at);
+        }
+    }
+
+    /// The container's own command ends so, whatever its script says: for whoever kills it from
+    /// outside. Nothing happens if it does not run.
+    ///
+    /// # Errors
+    ///
+    /// An invariant is broken.
+    pub fn end_command(&mut self, id: ContainerId, status: ExitStatus) -> Result<(), Broken> {
+        let Some(instance) = self.running(id) else { return Ok(()) };
+        self.die(id, instance, status)?;
+        self.tell_manager();
+        Ok(())
+    }
+
     /// Takes steps to the end, or until the script stops looking.
     ///
     /// # Errors
@@ -483,6 +526,7 @@ impl World {
                 };
                 self.emit(Event::Container(id, instance, ContainerEvent::Probed(kind, outcome, failure(why))))
             }
+            Happening::HookEnds(id, number, well) => self.end_hook(id, number, well),
             Happening::Arrives(event, late) => {
                 self.say(about(&event), || What::Arrives(event_name(&event), late));
                 self.deliver(event)
@@ -601,7 +645,7 @@ fn about(event: &Event) -> Subject {
         | Event::PodSetUpFailed(id, _)
         | Event::PodTornDown(id)
         | Event::PodTearDownFailed(id, _) => Subject::Pod(*id),
-        Event::Container(id, ..) => Subject::Container(*id),
+        Event::Container(id, ..) | Event::ContainerChanged(id) => Subject::Container(*id),
         Event::StopRequested(_) => Subject::World,
     }
 }
@@ -614,6 +658,7 @@ pub fn event_name(event: &Event) -> &'static str {
         Event::PodTornDown(_) => "torn-down",
         Event::PodTearDownFailed(..) => "tear-down-failed",
         Event::StopRequested(_) => "stop-requested",
+        Event::ContainerChanged(_) => "container-changed",
         Event::Container(_, _, event) => match event {
             ContainerEvent::Created => "created",
             ContainerEvent::CreateFailed(_) => "create-failed",
@@ -624,6 +669,10 @@ pub fn event_name(event: &Event) -> &'static str {
             ContainerEvent::RemoveFailed(_) => "remove-failed",
             ContainerEvent::Probed(..) => "probed",
             ContainerEvent::Notified(_) => "notified",
+            ContainerEvent::HookEnded(HookKind::PostStart, _) => "post-start-ended",
+            ContainerEvent::HookEnded(HookKind::PreStop, _) => "pre-stop-ended",
+            ContainerEvent::TerminationMessage(_) => "termination-message",
+            ContainerEvent::LastLines(_) => "last-lines",
         },
     }
 }

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::parse_duration;
 use crate::supervisor::event::Goal;
+use crate::supervisor::hook::HookKind;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::ExitStatus;
 use crate::time::Instant;
@@ -90,6 +91,8 @@ pub struct ContainerScript {
     pub exits: Vec<ExitStatus>,
     /// One for each run, the last for all further ones.
     pub oom_killed: Vec<bool>,
+    /// The termination message that each run leaves; empty for none.
+    pub message: String,
     /// Whether only SIGKILL ends it.
     pub ignores_sigterm: bool,
     /// Time from the stop signal to its end.
@@ -98,6 +101,8 @@ pub struct ContainerScript {
     pub stops_with: ExitStatus,
     /// Whether not even SIGKILL ends it.
     pub unkillable: bool,
+    /// When its configuration changes.
+    pub changes: Vec<Instant>,
     /// Answers to its startup probe.
     pub startup: Answers,
     /// Answers to its liveness probe.
@@ -106,6 +111,19 @@ pub struct ContainerScript {
     pub readiness: Answers,
     /// What it says of itself (sd_notify(3)), for each run: how long after its start, and what.
     pub says: Vec<Vec<(Duration, String)>>,
+    /// Its post-start hook, if that is no sleep; one for each run, the last for all further ones.
+    pub post_start: Vec<HookScript>,
+    /// The same of its pre-stop hook.
+    pub pre_stop: Vec<HookScript>,
+}
+
+/// How a hook goes that is no sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HookScript {
+    /// How long it takes. `None`: it never ends by itself.
+    pub takes: Option<Duration>,
+    /// Whether it fails then.
+    pub fails: bool,
 }
 
 /// For each run, the last for all further ones: from which age on a probe gets which answer.
@@ -156,14 +174,18 @@ impl Default for ContainerScript {
             start_delay: Duration::ZERO,
             exits: vec![ExitStatus::Code(0)],
             oom_killed: vec![false],
+            message: String::new(),
             ignores_sigterm: false,
             stops_after: millis(100),
             stops_with: ExitStatus::Code(0),
             unkillable: false,
+            changes: Vec::new(),
             startup: Vec::new(),
             liveness: Vec::new(),
             readiness: Vec::new(),
             says: Vec::new(),
+            post_start: vec![HookScript { takes: Some(millis(1)), fails: false }],
+            pre_stop: vec![HookScript { takes: Some(millis(1)), fails: false }],
         }
     }
 }
@@ -176,6 +198,15 @@ impl Script {
 }
 
 impl ContainerScript {
+    /// How a hook goes in run number `run` (from 0).
+    pub(super) fn hook(&self, kind: HookKind, run: usize) -> HookScript {
+        let series = match kind {
+            HookKind::PostStart => &self.post_start,
+            HookKind::PreStop => &self.pre_stop,
+        };
+        in_run(series, run).unwrap_or(HookScript { takes: Some(millis(1)), fails: false })
+    }
+
     /// What a probe is answered in run number `run` (from 0) that has lasted `age`.
     pub(super) fn answer(&self, kind: ProbeKind, run: usize, age: Duration) -> Answer {
         let answers = match kind {
@@ -274,14 +305,23 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
         start_delay: keys.duration("start-delay")?.unwrap_or(default.start_delay),
         exits: keys.each("exits", status)?.unwrap_or(default.exits),
         oom_killed: keys.flags("oom-killed")?.unwrap_or(default.oom_killed),
+        message: keys.text("message")?.unwrap_or_default(),
         ignores_sigterm: keys.flag("ignores-sigterm")?,
         stops_after: keys.duration("stops-after")?.unwrap_or(default.stops_after),
         stops_with: keys.text("stops-with")?.map_or(Ok(default.stops_with), |text| status(&text))?,
         unkillable: keys.flag("unkillable")?,
+        changes: keys
+            .durations("changes")?
+            .unwrap_or_default()
+            .into_iter()
+            .map(|it| Instant::ZERO.after(it))
+            .collect(),
         startup: keys.answers("startup")?,
         liveness: keys.answers("liveness")?,
         readiness: keys.answers("readiness")?,
         says: keys.messages("says")?,
+        post_start: keys.each("post-start", hook)?.unwrap_or(default.post_start),
+        pre_stop: keys.each("pre-stop", hook)?.unwrap_or(default.pre_stop),
     };
     keys.finish()?;
     Ok(container)
@@ -462,6 +502,15 @@ fn status(text: &str) -> Result<ExitStatus, String> {
 fn goal(text: &str) -> Result<Goal, String> {
     let all = [Goal::Exit, Goal::PowerOff, Goal::Halt, Goal::Reboot, Goal::Rescue];
     all.into_iter().find(|goal| goal.name() == text).ok_or(format!("`{text}` is no goal"))
+}
+
+/// "1s", "fails after 1s", "never".
+fn hook(text: &str) -> Result<HookScript, String> {
+    match text.strip_prefix("fails after ") {
+        Some(takes) => Ok(HookScript { takes: Some(duration(takes)?), fails: true }),
+        None if text == "never" => Ok(HookScript { takes: None, fails: false }),
+        None => Ok(HookScript { takes: Some(duration(text)?), fails: false }),
+    }
 }
 
 /// "no" (from the beginning on), "yes from 3s".

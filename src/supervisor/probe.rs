@@ -239,15 +239,19 @@ pub struct Noted {
 
 impl Workers {
     /// Fresh workers for an instance that runs since `since`.
-    /// What it has said before `since` counts.
-    pub fn begin_instance(&self, probes: &Probes, since: Instant) -> Workers {
-        let mut workers = Workers { own: self.own, ..Workers::default() };
+    pub fn begin_instance(probes: &Probes, since: Instant) -> Workers {
+        let mut workers = Workers::default();
         for kind in ProbeKind::ALL {
             if let Some(probe) = kind.of(probes) {
                 workers.worker_mut(kind).next_at = since.after(probe.initial_delay);
             }
         }
         workers
+    }
+
+    /// With what the instance has said of itself before it was known to run.
+    pub fn remembering(self, before: &Workers) -> Workers {
+        Workers { own: before.own, ..self }
     }
 
     /// Notes what the container has said of itself.
@@ -343,6 +347,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             success_threshold,
             failure_threshold,
+            termination_grace_period: None,
         }
     }
 

@@ -5,11 +5,14 @@
 //!
 //! ```text
 //!            create            created          start            started
-//!   Absent ──────────▶ Creating ──────▶ Created ─────▶ Starting ─────────▶ Running
-//!      ▲ (or Ended)        │                │             │                  │  stop signal
-//!      │                   │ failed,        │ pod stops,  │ failed           ▼
-//!      │                   │ took too long  │             │               Stopping
-//!      │                   ▼                ▼             │  grace is over   │
+//!   Absent ──────────▶ Creating ──────▶ Created ─────▶ Starting ─────────▶ PostStart ─▶ Running
+//!      ▲ (or Ended)        │                │             │                  │ hook ended │
+//!      │                   │ failed,        │ pod stops,  │ failed           ▼ hook failed▼ stop
+//!      │                   │ took too long  │             │               Stopping: PreStop
+//!      │                   │                │             │                  ▼ hook ended
+//!      │                   │                │             │               Stopping: Waiting
+//!      │                   │                │             │                  ▼ its turn
+//!      │                   ▼                ▼             │ grace is over Stopping: Signalled
 //!      │                Killing ◀───────────┴─────────────┼──────────────────┤
 //!      │                   │ SIGKILL to all its processes │                  │
 //!      │                   ▼                              ▼     exited       │
@@ -19,15 +22,19 @@
 //!      └────── Ended ◀── Removing
 //! ```
 //!
+//! `PostStart` and `Stopping: PreStop` are there only for a container that has such a hook
+//! (`hook.rs`); without one the state behind it is the next. What runs in `PostStart` has not started
+//! yet for anybody who waits for it. What is `Stopping` has been told or will be, and nothing takes
+//! that back; until it is signalled it works on, and its readiness probe still asks.
+//!
 //! `Exited` means that the first process is gone. Only `Ended` means that nothing is left: its
 //! cgroup was seen empty and is removed, the runtime has forgotten it. Whatever waits for a
 //! container's end (a restart, the next sidecar's turn, the pod's end) waits for `Ended`, so two
 //! instances of a container never overlap.
 
-use core::time::Duration;
-
 use heapless::String;
 
+use super::hook::Stage;
 use super::probe::Workers;
 use super::restart;
 use crate::config::plan::Role;
@@ -59,19 +66,29 @@ pub enum State {
         /// failed start is known when `start` has returned.
         exited: Option<Exit>,
     },
+    /// Its own command runs, and its post-start hook has not ended.
+    PostStart {
+        /// When `start` had returned.
+        since: Instant,
+        /// How far the hook has come.
+        hook: Stage,
+    },
     /// Started, and nothing is asked of it.
     Running {
         /// When `start` had returned.
         since: Instant,
     },
-    /// It was sent the stop signal.
+    /// It is to end.
     Stopping {
         /// Who wants it stopped.
         reason: StopReason,
-        /// When the signal was sent.
-        since: Instant,
-        /// How long it may take unless the pod's own deadline is earlier.
-        grace: Duration,
+        /// Whether it had started before: its post-start hook, if it has one, had ended well.
+        started: bool,
+        /// When its time is over, unless the pod's own deadline is earlier or the least time after
+        /// the stop signal is not. What it waits for its turn is added.
+        grace_end: Instant,
+        /// How far that has come.
+        phase: StopPhase,
     },
     /// Everything in its cgroup was sent SIGKILL.
     Killing {
@@ -115,6 +132,7 @@ impl State {
             State::Creating { .. }
             | State::Created
             | State::Starting { .. }
+            | State::PostStart { .. }
             | State::Running { .. }
             | State::Stopping { .. }
             | State::Killing { .. } => true,
@@ -122,10 +140,25 @@ impl State {
         }
     }
 
+    /// Whether it is being created or started.
+    pub fn comes_up(self) -> bool {
+        match self {
+            State::Creating { .. } | State::Created | State::Starting { .. } => true,
+            State::Absent
+            | State::PostStart { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => false,
+        }
+    }
+
     /// Whether its own command runs, or did when it was killed.
     pub fn runs(self) -> bool {
         match self {
-            State::Running { .. } | State::Stopping { .. } => true,
+            State::PostStart { .. } | State::Running { .. } | State::Stopping { .. } => true,
             State::Killing { ran, .. } => ran,
             State::Absent
             | State::Creating { .. }
@@ -135,6 +168,30 @@ impl State {
             | State::Removing { .. }
             | State::Ended { .. } => false,
         }
+    }
+
+    /// Whether its own command runs, and its post-start hook, if it has one, has ended well. Kubernetes
+    /// does not call a container running before.
+    pub fn has_started(self) -> bool {
+        match self {
+            State::Running { .. } => true,
+            State::Stopping { started, .. } => started,
+            State::Killing { ran, reason, .. } => ran && reason != StopReason::PostStartHook,
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::PostStart { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => false,
+        }
+    }
+
+    /// Whether it has started and was not killed: one that was sent its stop signal may still be
+    /// ready, as long as its readiness probe says so (Kubernetes: the same).
+    pub fn serves(self) -> bool {
+        self.has_started() && !matches!(self, State::Killing { .. })
     }
 
     /// Whether nothing of it is on the machine.
@@ -150,11 +207,32 @@ impl State {
             | State::Creating { .. }
             | State::Created
             | State::Starting { .. }
+            | State::PostStart { .. }
             | State::Running { .. }
             | State::Stopping { .. }
             | State::Killing { .. } => None,
         }
     }
+}
+
+/// How far the stop of a container has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopPhase {
+    /// Its pre-stop hook comes first.
+    PreStop {
+        /// How far that has come.
+        hook: Stage,
+    },
+    /// It waits for its turn, if its pod is stopped. Else it has come.
+    Waiting {
+        /// Since when.
+        since: Instant,
+    },
+    /// It was sent the stop signal.
+    Signalled {
+        /// When.
+        at: Instant,
+    },
 }
 
 /// How one instance of a container ended.
@@ -167,11 +245,19 @@ pub struct End {
 }
 
 impl End {
+    /// Whether its own command ran, as far as anybody knows.
+    pub fn ran(self) -> bool {
+        match self.cause {
+            Cause::Exit { .. } => true,
+            Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => false,
+        }
+    }
+
     /// Whether a container in this role has succeeded with that.
     pub fn is_success(self, role: Role) -> bool {
         match self.cause {
             Cause::Exit { exit, .. } => exit.is_success(role),
-            Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => false,
+            Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => false,
         }
     }
 }
@@ -188,6 +274,9 @@ pub enum Cause {
     },
     /// It never ran: the runtime could not create or start it.
     StartFailed,
+    /// Its `start` took too long, and it was killed: nobody knows whether its own command ran
+    /// (Kubernetes: a container in an unknown state).
+    MayHaveRun,
     /// It never ran: the pod was stopped before.
     NeverRan,
     /// It could not be killed or removed. What is left of it is out of our hands.
@@ -257,6 +346,12 @@ pub enum StopReason {
     CreateTimeout,
     /// The runtime's `start` took too long.
     StartTimeout,
+    /// All containers of its pod are restarted (Kubernetes: the reason RestartingAllContainers).
+    RestartAllContainers,
+    /// Its configuration has changed.
+    Changed,
+    /// Its post-start hook failed (Kubernetes: PostStartHookError).
+    PostStartHook,
 }
 
 impl StopReason {
@@ -295,6 +390,29 @@ pub(crate) fn cut<const BYTES: usize>(text: &str) -> String<BYTES> {
     kept
 }
 
+/// How an instance that ran has ended, with what its status tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Termination {
+    /// Which instance.
+    pub instance: Instance,
+    /// When its own command began; `None` if it was gone before that was seen, or if that was
+    /// before this supervisor.
+    pub started_at: Option<Instant>,
+    /// When and how it ended.
+    pub end: End,
+    /// Its termination message; empty if it left none.
+    pub message: Box<str>,
+}
+
+/// Which step of a start failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartStep {
+    /// It could not be made.
+    Create,
+    /// It was made, and its own command could not be started.
+    Start,
+}
+
 /// Everything that is known of one container.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
@@ -304,13 +422,27 @@ pub struct Record {
     pub instance: Instance,
     /// Starts after an exit (Kubernetes `restartCount`).
     pub restarts: u32,
-    /// How the newest instance that ran has ended. A start that failed does not touch it.
-    pub last_exit: Option<End>,
+    /// When the newest instance's own command began, while it runs.
+    pub started_at: Option<Instant>,
+    /// The termination message of the newest instance, until it has ended.
+    pub message: Box<str>,
+    /// How the newest instance that ran has ended, since the pod last began with its first
+    /// container. A start that failed does not touch it.
+    pub last_exit: Option<Termination>,
+    /// How the instance before that one has ended, or the newest one before all containers of the
+    /// pod were last restarted.
+    pub former_exit: Option<Termination>,
+    /// Which step of the last start failed; `None` once one has succeeded.
+    pub failed_step: Option<StartStep>,
+    /// How the newest instance ended before all containers of the pod were last restarted.
+    pub former: Option<End>,
     /// The pause before the next restart.
     pub backoff: restart::Entry,
-    /// Starts that failed in a row.
+    /// Starts that failed in a row; 0 also if its configuration has changed since.
     pub start_failures: u32,
-    /// Why the last start, probe or removal failed, in words.
+    /// Whether its configuration has changed since the newest instance was created.
+    pub changed: bool,
+    /// Why the last start, probe, hook or removal failed, in words.
     pub failure: Failure,
     /// Its probes, for the newest instance.
     pub probes: Workers,
@@ -318,6 +450,19 @@ pub struct Record {
     pub said: [Said; 3],
     /// What it said last of itself (`STATUS=` of sd_notify(3)).
     pub status: Said,
+}
+
+impl Record {
+    /// The end that its next start comes after, if there was any.
+    pub fn end_before_start(&self) -> Option<End> {
+        if self.state == State::Absent { self.former } else { self.state.end() }
+    }
+
+    /// Whether an instance of it has run to its end, also if all containers were restarted since.
+    pub fn has_run(&self) -> bool {
+        let former = self.former.map(|end| end.cause);
+        self.last_exit.is_some() || matches!(former, Some(Cause::Exit { .. }))
+    }
 }
 
 #[cfg(test)]

@@ -5,12 +5,17 @@ use core::time::Duration;
 
 use super::Supervisor;
 use super::event::Goal;
+use super::hook::HookKind;
 use super::phase::Phase;
 use super::pod::PodStopReason;
 use super::probe::ProbeKind;
 use super::record::{Exit, ExitStatus, Failure, StopReason};
 use crate::config::plan::{Container, ContainerId, PodId, Role};
+use crate::config::signal::{StopSignal, signal_name};
 use crate::config::write_memory;
+
+/// Characters of a termination message that a line shows.
+const MESSAGE_CHARACTERS_MAX: usize = 200;
 
 /// Something that the user is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +31,13 @@ pub enum Report {
         pod: PodId,
         /// When that is tried again.
         retry_in: Duration,
+    },
+    /// The supervisor before was ended in its midst, and it goes on from there.
+    PodRestored {
+        /// Which.
+        pod: PodId,
+        /// Whether its volumes are still there.
+        survives: bool,
     },
     /// Its phase has changed.
     PodPhase {
@@ -135,6 +147,30 @@ pub enum Report {
         /// Whether it is ready.
         ready: bool,
     },
+    /// One of its hooks has ended well.
+    HookDone {
+        /// Which.
+        container: ContainerId,
+        /// Which hook.
+        kind: HookKind,
+        /// How long it took.
+        took: Duration,
+    },
+    /// One of its hooks has failed, or was not done in time (Kubernetes: FailedPostStartHook,
+    /// FailedPreStopHook); the record knows why.
+    HookFailed {
+        /// Which.
+        container: ContainerId,
+        /// Which hook.
+        kind: HookKind,
+    },
+    /// It is stopped, and its pre-stop hook comes first.
+    PreStopBegun {
+        /// Which.
+        container: ContainerId,
+        /// Why it is stopped.
+        reason: StopReason,
+    },
     /// It was sent its stop signal.
     StopSignalled {
         /// Which.
@@ -191,6 +227,13 @@ pub enum Report {
         /// How often that was so, with this time.
         restarts: u32,
     },
+    /// The end of a container asks for all of its pod to be started again.
+    AllContainersRestarting {
+        /// Which pod.
+        pod: PodId,
+        /// Which container.
+        by: ContainerId,
+    },
     /// An essential pod has not been ready for so long that the watchdog is fed no longer.
     PodOverdue {
         /// Which.
@@ -211,9 +254,11 @@ pub enum Report {
 pub enum Next {
     /// It is started again after this pause.
     RestartsIn(Duration),
+    /// All containers of its pod are started again.
+    RestartsAll,
     /// Nothing: its policy says so.
     Stays,
-    /// Nothing: its pod is being stopped.
+    /// Nothing by itself: all containers of its pod are being stopped.
     WasStopped,
 }
 
@@ -244,7 +289,10 @@ impl Report {
             | Report::PodOverdue { .. }
             | Report::StopGivenUp => Severity::Error,
             Report::PodStopping { reason, .. } => match reason {
-                PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Severity::Error,
+                PodStopReason::InitFailed(_)
+                | PodStopReason::DependencyFailed(_)
+                | PodStopReason::DeadlineExceeded
+                | PodStopReason::RestartedTooOften => Severity::Error,
                 PodStopReason::Completed | PodStopReason::Requested => Severity::Info,
             },
             Report::Exited { exit: Exit { oom_killed: true, .. }, .. } => Severity::Warning,
@@ -256,9 +304,12 @@ impl Report {
             | Report::ProbeNotMade { .. }
             | Report::ProbeWarned { .. }
             | Report::Unwell { .. }
+            | Report::HookFailed { .. }
             | Report::Killed { .. }
             | Report::Readiness { ready: false, .. }
             | Report::PodRestarting { .. }
+            | Report::AllContainersRestarting { .. }
+            | Report::PodRestored { .. }
             | Report::Lost(_) => Severity::Warning,
             Report::SaidReady { .. }
             | Report::SaidStopping { .. }
@@ -269,6 +320,8 @@ impl Report {
             | Report::Started { .. }
             | Report::StartupSucceeded { .. }
             | Report::Readiness { ready: true, .. }
+            | Report::HookDone { .. }
+            | Report::PreStopBegun { .. }
             | Report::StopSignalled { .. }
             | Report::StopRequested { .. }
             | Report::PodsWell => Severity::Info,
@@ -305,6 +358,14 @@ impl Report {
                 pod_why(id),
                 Span(retry_in)
             ),
+            Report::PodRestored { pod: id, survives } => {
+                write!(line, "pod {}: the supervisor before has left it running; ", pod(id))?;
+                if survives {
+                    write!(line, "its containers are started again, but for those that are done")
+                } else {
+                    write!(line, "it begins anew, with its restarts counted on")
+                }
+            }
             Report::PodPhase { pod: id, phase } => write!(line, "pod {}: {}", pod(id), phase.name()),
             Report::PodReadiness { pod: id, ready: true } => write!(line, "pod {}: ready", pod(id)),
             Report::PodReadiness { pod: id, ready: false } => write!(line, "pod {}: not ready", pod(id)),
@@ -315,6 +376,8 @@ impl Report {
                     PodStopReason::InitFailed(id) => write!(line, "init container {} failed", name(id))?,
                     PodStopReason::DependencyFailed(id) => write!(line, "pod {} failed", pod(id))?,
                     PodStopReason::Requested => write!(line, "as requested")?,
+                    PodStopReason::DeadlineExceeded => write_deadline(line, supervisor, id)?,
+                    PodStopReason::RestartedTooOften => write_too_often(line, supervisor, id)?,
                 }
                 write!(line, " (grace period {})", Span(grace))
             }
@@ -327,6 +390,10 @@ impl Report {
                         write!(line, ", it is after pod {}, which failed; it was not started", pod(id))
                     }
                     PodStopReason::Requested => write!(line, ", stopped as requested"),
+                    PodStopReason::DeadlineExceeded => write!(line, ", DeadlineExceeded"),
+                    PodStopReason::RestartedTooOften => {
+                        write!(line, ", its containers were restarted too often")
+                    }
                 }
             }
             Report::PodLeftBehind { pod: id } => write!(
@@ -343,7 +410,9 @@ impl Report {
                 write!(line, "{}: cannot start: {}; ", path(id), why(id))?;
                 match next {
                     Next::RestartsIn(pause) => write!(line, "trying again {}", Pause(pause)),
-                    Next::Stays | Next::WasStopped => write!(line, "it is not tried again"),
+                    Next::RestartsAll | Next::Stays | Next::WasStopped => {
+                        write!(line, "it is not tried again")
+                    }
                 }
             }
             Report::Exited { container: id, exit, next } => {
@@ -351,8 +420,10 @@ impl Report {
                 if exit.oom_killed {
                     write_memory_limit(line, supervisor, id)?;
                 }
+                write_message(line, supervisor, id)?;
                 match next {
                     Next::RestartsIn(pause) => write!(line, "; restarting {}", Pause(pause)),
+                    Next::RestartsAll => write!(line, "; restarting all containers of its pod"),
                     Next::Stays | Next::WasStopped => Ok(()),
                 }
             }
@@ -383,15 +454,24 @@ impl Report {
             ),
             Report::Readiness { container: id, ready: true } => write!(line, "{}: ready", path(id)),
             Report::Readiness { container: id, ready: false } => write!(line, "{}: not ready", path(id)),
-            Report::StopSignalled { container: id, reason } => {
-                write!(line, "{}: stopping with SIGTERM", path(id))?;
-                match reason {
-                    StopReason::Pod => Ok(()),
-                    StopReason::StartupProbe
-                    | StopReason::LivenessProbe
-                    | StopReason::CreateTimeout
-                    | StopReason::StartTimeout => write!(line, ", {}", reason_text(reason)),
+            Report::HookDone { container: id, kind, took } => {
+                write!(line, "{}: {} hook done after {}", path(id), kind.name(), Span(took))
+            }
+            Report::HookFailed { container: id, kind } => {
+                write!(line, "{}: {} hook failed: {}", path(id), kind.name(), why(id))?;
+                match kind {
+                    HookKind::PostStart => Ok(()),
+                    HookKind::PreStop => write!(line, "; stopping all the same"),
                 }
+            }
+            Report::PreStopBegun { container: id, reason } => {
+                write!(line, "{}: stopping with its pre-stop hook", path(id))?;
+                write_reason(line, reason)
+            }
+            Report::StopSignalled { container: id, reason } => {
+                let signal = container(id).map_or(StopSignal::SIGTERM, |container| container.stop_signal);
+                write!(line, "{}: stopping with {}", path(id), signal.name())?;
+                write_reason(line, reason)
             }
             Report::Killed { container: id, reason, grace_over } => {
                 let why = if grace_over { "its grace period is over" } else { reason_text(reason) };
@@ -433,6 +513,9 @@ impl Report {
                 write!(line, "pod {}: it is essential and has failed; starting it anew, ", pod(id))?;
                 if restarts == 1 { write!(line, "the first time") } else { write!(line, "time {restarts}") }
             }
+            Report::AllContainersRestarting { pod: id, by } => {
+                write!(line, "pod {}: restarting all its containers, as {} asks for it", pod(id), name(by))
+            }
             Report::PodOverdue { pod: id, limit } => write!(
                 line,
                 "pod {}: it is essential and has not been ready for {}; the watchdog is fed no longer and will \
@@ -456,6 +539,11 @@ pub(super) fn silent_for(timeout: Duration) -> Failure {
     super::record::failure(&format!("no WATCHDOG=1 for {}", Span(timeout)))
 }
 
+/// Why a hook is not waited for any longer.
+pub fn hook_timed_out(after: Duration) -> Failure {
+    super::record::failure(&format!("it was not done after {}", Span(after)))
+}
+
 /// Why a runtime call was given up.
 pub fn timed_out(step: &str, timeout: Duration) -> Failure {
     super::record::failure(&format!("the runtime's `{step}` was not done after {}", Span(timeout)))
@@ -468,6 +556,23 @@ fn reason_text(reason: StopReason) -> &'static str {
         StopReason::LivenessProbe => "its liveness probe failed",
         StopReason::CreateTimeout => "the runtime's `create` took too long",
         StopReason::StartTimeout => "the runtime's `start` took too long",
+        StopReason::RestartAllContainers => "all containers of its pod are restarted",
+        StopReason::Changed => "its configuration has changed",
+        StopReason::PostStartHook => "its post-start hook failed",
+    }
+}
+
+/// What follows a message about a stop, unless the whole pod is stopped.
+fn write_reason(line: &mut String, reason: StopReason) -> core::fmt::Result {
+    match reason {
+        StopReason::Pod => Ok(()),
+        StopReason::StartupProbe
+        | StopReason::LivenessProbe
+        | StopReason::CreateTimeout
+        | StopReason::StartTimeout
+        | StopReason::PostStartHook
+        | StopReason::RestartAllContainers
+        | StopReason::Changed => write!(line, ", {}", reason_text(reason)),
     }
 }
 
@@ -484,10 +589,45 @@ fn write_role(line: &mut String, supervisor: &Supervisor, id: ContainerId) -> co
         Role::Main => {}
     }
     match supervisor.record(id).map_or(0, |record| record.restarts) {
-        0 => Ok(()),
-        1 => write!(line, ", first restart"),
-        n => write!(line, ", restart {n}"),
+        0 => {}
+        1 => write!(line, ", first restart")?,
+        n => write!(line, ", restart {n}")?,
     }
+    if container.hooks.post_start.is_some() {
+        write!(line, "; its post-start hook follows")?;
+    }
+    Ok(())
+}
+
+/// What follows an exit: the first line of the termination message, if it has left one.
+fn write_message(line: &mut String, supervisor: &Supervisor, id: ContainerId) -> core::fmt::Result {
+    let exit = supervisor.record(id).and_then(|record| record.last_exit.as_ref());
+    let Some(message) = exit.and_then(|exit| exit.message.lines().find(|line| !line.trim().is_empty()))
+    else {
+        return Ok(());
+    };
+    // Somebody else's text: nothing in it may move a cursor or hide what follows.
+    let printable =
+        message.trim().chars().map(|character| if character.is_control() { ' ' } else { character });
+    let cut = printable.clone().count() > MESSAGE_CHARACTERS_MAX;
+    write!(line, ": \"")?;
+    printable.take(MESSAGE_CHARACTERS_MAX).try_for_each(|character| line.write_char(character))?;
+    line.write_str(if cut { " …\"" } else { "\"" })
+}
+
+/// Which deadline is over.
+fn write_deadline(line: &mut String, supervisor: &Supervisor, id: PodId) -> core::fmt::Result {
+    let deadline = supervisor.plan().pods.get(id.index()).and_then(|pod| pod.active_deadline);
+    write!(line, "its active deadline of {} is over", Span(deadline.unwrap_or_default()))
+}
+
+/// How often is too often.
+fn write_too_often(line: &mut String, supervisor: &Supervisor, id: PodId) -> core::fmt::Result {
+    let escalation = supervisor.plan().pods.get(id.index()).and_then(|pod| pod.escalation);
+    let Some(escalation) = escalation else { return Ok(()) };
+    let most = escalation.container_restarts.unwrap_or(0);
+    let (s, window) = (if most == 1 { "" } else { "s" }, Span(escalation.window));
+    write!(line, "its containers have had {most} restart{s} within {window} and need one more")
 }
 
 /// What follows an OOM kill: which limit to look at. Whether it was that one or the whole machine
@@ -554,30 +694,6 @@ impl core::fmt::Display for Ended {
     }
 }
 
-/// The name of a signal whose number is the same on all of Linux' architectures that we build
-/// for (signal(7), column x86/ARM).
-fn signal_name(signal: u8) -> Option<&'static str> {
-    Some(match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        10 => "SIGUSR1",
-        11 => "SIGSEGV",
-        12 => "SIGUSR2",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        31 => "SIGSYS",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -604,7 +720,8 @@ mod tests {
             (ExitStatus::Code(0), "completed"),
             (ExitStatus::Code(3), "exited with 3"),
             (ExitStatus::Signal(9), "killed by SIGKILL"),
-            (ExitStatus::Signal(40), "killed by signal 40"),
+            (ExitStatus::Signal(40), "killed by SIGRTMIN+6"),
+            (ExitStatus::Signal(33), "killed by signal 33"),
         ] {
             assert_eq!(Ended(status.into()).to_string(), text);
         }

@@ -50,6 +50,8 @@ pub enum Awaited {
     Init(ContainerId),
     /// The startup probe of this container, which runs.
     StartupProbe(ContainerId),
+    /// The end of the post-start hook of this container, which runs.
+    PostStart(ContainerId),
     /// This container does not run yet.
     Start(ContainerId),
 }
@@ -88,6 +90,7 @@ fn standing(view: &PodView, earlier: &[Standing]) -> Standing {
         PodState::Waiting { .. } => wait(view, earlier),
         PodState::SettingUp => Standing::Starting(Awaited::SetUp),
         PodState::Active => active(view),
+        PodState::RestartingAll { by, .. } => Standing::Failing(Retried::Container(by)),
         PodState::Stopping { .. } | PodState::TearingDown { .. } => Standing::Stopping,
         PodState::Ended { reason, .. } => match (reason, phase(view)) {
             (PodStopReason::Requested, _) => Standing::Stopped,
@@ -151,6 +154,7 @@ fn stand(view: &PodView, member: &Member) -> Stand {
             }
             Awaited::StartupProbe(id)
         }
+        (State::PostStart { .. }, _) => Awaited::PostStart(id),
         (State::Absent | State::Creating { .. } | State::Created | State::Starting { .. }, role) => {
             if role == Role::Init { Awaited::Init(id) } else { Awaited::Start(id) }
         }
@@ -161,7 +165,7 @@ fn stand(view: &PodView, member: &Member) -> Stand {
             return if again { Stand::Again } else { Stand::Passed };
         }
     };
-    let failed_before = record.start_failures > 0 || record.last_exit.is_some();
+    let failed_before = record.start_failures > 0 || record.has_run();
     if failed_before { Stand::Again } else { Stand::Awaited(awaited) }
 }
 
@@ -235,6 +239,9 @@ impl Display for Reason<'_> {
             Standing::Starting(Awaited::Init(id)) => write!(f, "{pod} waits for init container {}", name(id)),
             Standing::Starting(Awaited::StartupProbe(id)) => {
                 write!(f, "{pod} waits for {}'s startup probe", name(id))
+            }
+            Standing::Starting(Awaited::PostStart(id)) => {
+                write!(f, "{pod} waits for {}'s post-start hook", name(id))
             }
             Standing::Starting(Awaited::Start(id)) => write!(f, "{pod} waits for {} to start", name(id)),
             Standing::Failing(Retried::SetUp) => write!(f, "{pod} cannot be set up"),
