@@ -13,6 +13,7 @@
 //! | [`supervisor`] | pure | events to actions |
 //! | [`oci`] | pure | command lines and `config.json` for the OCI runtime |
 //! | [`log`] | pure | bytes of containers to lines of logs |
+//! | [`protocol`] | pure | HTTP, gRPC and sd_notify, as probes speak them |
 //! | [`outline`] | pure | a plan as `outrigger check` prints it |
 //! | [`time`], [`limits`] | pure | points in time; every bound |
 //! | [`cli`] | pure | arguments, help, exit statuses |
@@ -30,6 +31,7 @@ pub mod linux;
 pub mod log;
 pub mod oci;
 pub mod outline;
+pub mod protocol;
 pub mod run;
 pub mod service;
 pub mod simulator;

@@ -41,6 +41,7 @@ mod host {
     mod machine;
     mod mount_namespace;
     mod neighbours;
+    mod notify;
     mod orphans;
     mod probes;
     mod process;

@@ -342,6 +342,10 @@ impl World {
             });
         let status = in_run(&script.exits, run).unwrap_or(ExitStatus::Code(0));
         let start_delay = script.start_delay;
+        let says = script.says.get(run).or(script.says.last()).cloned().unwrap_or_default();
+        for (after, message) in says {
+            self.schedule(self.now.after(after), Happening::Says(id, instance, message));
+        }
         self.say(Subject::Container(id), || What::Starting);
         if self.timeline.is_some() {
             if start_delay.is_zero() {
