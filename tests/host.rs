@@ -37,5 +37,6 @@ mod host {
     mod runtime_faults;
     mod service;
     mod stop;
+    mod termination_message;
     mod wrapper;
 }

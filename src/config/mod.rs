@@ -29,6 +29,7 @@ mod reader;
 mod resources;
 mod restart_policy;
 pub mod signal;
+mod termination_message;
 mod value;
 
 use self::machine::MachineFile;

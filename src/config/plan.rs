@@ -316,6 +316,8 @@ pub struct Container {
     pub resources: Resources,
     /// How its health is found out. All `None` for regular init containers.
     pub probes: Probes,
+    /// What it leaves as its last words.
+    pub termination_message: TerminationMessage,
     /// What happens when it has ended; `None`: what its pod's policy says. `Always` for a sidecar.
     pub restart_policy: Option<RestartPolicy>,
     /// Rules that are asked before, in this order; the first that matches decides. Empty without a
@@ -328,6 +330,27 @@ pub struct Container {
     /// Its own time from being told to stop to SIGKILL, not counting what it waits for its turn.
     /// `None`: its pod's. When the pod is stopped, the pod's ends it if that is earlier.
     pub termination_grace_period: Option<Duration>,
+}
+
+/// Where the last words of a container come from (Kubernetes `terminationMessagePath`,
+/// `terminationMessagePolicy`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TerminationMessage {
+    /// Absolute path of the file inside the container that it writes them to. `None`: it has no
+    /// such file; so it is with host processes, and with bundles that do not ask for one.
+    pub path: Option<String>,
+    /// What else may be taken.
+    pub policy: TerminationMessagePolicy,
+}
+
+/// What is taken as termination message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TerminationMessagePolicy {
+    /// What is in the file.
+    #[default]
+    File,
+    /// If there is nothing in the file and the container has failed: the end of its log.
+    FallbackToLogsOnError,
 }
 
 /// What happens to a container that ended by itself with certain exit codes (Kubernetes

@@ -5,6 +5,7 @@
 //! <state>/runtime/                      what the OCI runtime remembers
 //! <state>/containers/<pod>.<container>/ its bundle, and the runtime's log and pid files
 //! <state>/pods/<pod>/volumes/<volume>/  mounts of a tmpfs each
+//! <state>/pods/<pod>/messages/          a tmpfs for the containers' termination messages
 //! <state>/logs/                         the log files, where they are wanted; they stay
 //! ```
 

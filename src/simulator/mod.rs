@@ -38,6 +38,7 @@
 //! | `runs` | (list) how long its command runs: duration or "forever" | init container: 1 s, others: forever |
 //! | `exits` | (list) how it ends then: exit code, "signal 11", "unknown" | 0 |
 //! | `oom-killed` | (list) whether the OOM killer took a process of it by then, as the cgroup tells | false |
+//! | `message` | the termination message that each run leaves | none |
 //! | `ignores-sigterm` | whether only SIGKILL ends it | false |
 //! | `stops-after` | time from SIGTERM to its end | 100 ms |
 //! | `stops-with` | how it ends after SIGTERM | 0 |
@@ -365,6 +366,27 @@ impl World {
         Ok(())
     }
 
+    /// Lets time pass until `at`, where nothing happens or is due before: pods may run for ever with
+    /// nothing to do.
+    pub fn pass_time(&mut self, at: Instant) {
+        if self.next_time().is_none_or(|next| next > at) {
+            self.now = self.now.max(at);
+        }
+    }
+
+    /// The container's own command ends so, whatever its script says: for whoever kills it from
+    /// outside. Nothing happens if it does not run.
+    ///
+    /// # Errors
+    ///
+    /// An invariant is broken.
+    pub fn end_command(&mut self, id: ContainerId, status: ExitStatus) -> Result<(), Broken> {
+        let Some(instance) = self.running(id) else { return Ok(()) };
+        self.die(id, instance, status)?;
+        self.tell_manager();
+        Ok(())
+    }
+
     /// Takes steps to the end, or until the script stops looking.
     ///
     /// # Errors
@@ -626,6 +648,8 @@ pub fn event_name(event: &Event) -> &'static str {
             ContainerEvent::Probed(..) => "probed",
             ContainerEvent::HookEnded(HookKind::PostStart, _) => "post-start-ended",
             ContainerEvent::HookEnded(HookKind::PreStop, _) => "pre-stop-ended",
+            ContainerEvent::TerminationMessage(_) => "termination-message",
+            ContainerEvent::LastLines(_) => "last-lines",
         },
     }
 }

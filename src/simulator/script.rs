@@ -91,6 +91,8 @@ pub struct ContainerScript {
     pub exits: Vec<ExitStatus>,
     /// One for each run, the last for all further ones.
     pub oom_killed: Vec<bool>,
+    /// The termination message that each run leaves; empty for none.
+    pub message: String,
     /// Whether only SIGKILL ends it.
     pub ignores_sigterm: bool,
     /// Time from the stop signal to its end.
@@ -170,6 +172,7 @@ impl Default for ContainerScript {
             start_delay: Duration::ZERO,
             exits: vec![ExitStatus::Code(0)],
             oom_killed: vec![false],
+            message: String::new(),
             ignores_sigterm: false,
             stops_after: millis(100),
             stops_with: ExitStatus::Code(0),
@@ -299,6 +302,7 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
         start_delay: keys.duration("start-delay")?.unwrap_or(default.start_delay),
         exits: keys.each("exits", status)?.unwrap_or(default.exits),
         oom_killed: keys.flags("oom-killed")?.unwrap_or(default.oom_killed),
+        message: keys.text("message")?.unwrap_or_default(),
         ignores_sigterm: keys.flag("ignores-sigterm")?,
         stops_after: keys.duration("stops-after")?.unwrap_or(default.stops_after),
         stops_with: keys.text("stops-with")?.map_or(Ok(default.stops_with), |text| status(&text))?,

@@ -150,6 +150,8 @@ impl Witness {
             | ContainerEvent::Removed
             | ContainerEvent::RemoveFailed(_)
             | ContainerEvent::Probed(..)
+            | ContainerEvent::TerminationMessage(_)
+            | ContainerEvent::LastLines(_)
             | ContainerEvent::HookEnded(..) => {}
         }
         Ok(())

@@ -78,6 +78,11 @@ pub enum ContainerEvent {
     Removed,
     /// Something of it is still there.
     RemoveFailed(Failure),
+    /// What it has left as termination message. Comes before its `Exited`.
+    TerminationMessage(Box<str>),
+    /// The end of what it has written to its log. Comes when nothing of it can write any more,
+    /// so that it may have been started again by then; told only where that can be its message.
+    LastLines(Box<str>),
     /// A try of a probe has ended; in words why, where it did not succeed.
     Probed(ProbeKind, Outcome, Failure),
     /// A hook has ended. In the error: why it failed.

@@ -9,12 +9,14 @@ use super::event::{ContainerEvent, Event, Goal};
 use super::hook::{self, HookKind};
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
-use super::record::{Cause, End, Failure, Instance, State, StopPhase, StopReason};
+use super::record::{
+    Cause, End, Failure, Instance, Record, StartStep, State, StopPhase, StopReason, Termination,
+};
 use super::report::{self, Next, Report};
 use super::{
     POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, escalation, phase, remove_retry, renewal, restart, shutdown,
 };
-use crate::config::plan::{ContainerId, PodId, Role};
+use crate::config::plan::{ContainerId, PodId, Role, TerminationMessage, TerminationMessagePolicy};
 use crate::limits::GRACE_MIN;
 use crate::time::Instant;
 
@@ -85,6 +87,10 @@ impl Supervisor {
 
     fn handle_container(&mut self, id: ContainerId, instance: Instance, event: ContainerEvent, now: Instant) {
         let Some((container, record)) = self.member_mut(id) else { return };
+        if let ContainerEvent::LastLines(lines) = event {
+            // Told late by nature: whether it is started again already plays no part.
+            return note_last_lines(record, &container.termination_message, instance, lines);
+        }
         if record.instance != instance {
             return;
         }
@@ -96,9 +102,18 @@ impl Supervisor {
             }
             (
                 State::Creating { .. } | State::Created | State::Starting { .. },
-                ContainerEvent::CreateFailed(failure) | ContainerEvent::StartFailed(failure),
+                ContainerEvent::CreateFailed(failure),
             ) => {
                 record.failure = failure;
+                record.failed_step = Some(StartStep::Create);
+                self.note_end(id, Cause::StartFailed, now);
+            }
+            (
+                State::Creating { .. } | State::Created | State::Starting { .. },
+                ContainerEvent::StartFailed(failure),
+            ) => {
+                record.failure = failure;
+                record.failed_step = Some(StartStep::Start);
                 self.note_end(id, Cause::StartFailed, now);
             }
             (State::Killing { reason, .. }, ContainerEvent::CreateFailed(_)) => {
@@ -108,6 +123,8 @@ impl Supervisor {
             (State::Starting { exited: None, .. }, ContainerEvent::Started) => {
                 record.probes = Workers::begin_instance(&container.probes, now);
                 record.start_failures = 0;
+                record.failed_step = None;
+                record.started_at = Some(now);
                 record.state = match container.hooks.post_start {
                     Some(_) => State::PostStart { since: now, hook: hook::Stage::Due },
                     None => State::Running { since: now },
@@ -116,6 +133,8 @@ impl Supervisor {
             }
             (State::Starting { exited: Some(exit), .. }, ContainerEvent::Started) => {
                 record.start_failures = 0;
+                record.failed_step = None;
+                record.started_at = Some(now);
                 self.report(Report::Started { container: id });
                 self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
@@ -162,6 +181,15 @@ impl Supervisor {
                     self.report(Report::RemoveFailed { container: id, retry_in });
                 }
             }
+            (
+                State::Created
+                | State::Starting { .. }
+                | State::PostStart { .. }
+                | State::Running { .. }
+                | State::Stopping { .. }
+                | State::Killing { .. },
+                ContainerEvent::TerminationMessage(message),
+            ) => record.message = message,
             (State::Running { .. } | State::Stopping { .. }, ContainerEvent::Probed(kind, outcome, why)) => {
                 self.observe_probe(id, kind, outcome, why, now);
             }
@@ -195,18 +223,19 @@ impl Supervisor {
     /// Why a container ended that was killed before its own command ran.
     pub(super) fn killed_before_start(&mut self, id: ContainerId, reason: StopReason) -> Cause {
         let timeout = self.plan.machine.runtime_timeout;
-        let step = match reason {
+        let (step, name) = match reason {
             StopReason::Pod
             | StopReason::StartupProbe
             | StopReason::LivenessProbe
             | StopReason::RestartAllContainers
             | StopReason::Changed
             | StopReason::PostStartHook => return Cause::NeverRan,
-            StopReason::CreateTimeout => "create",
-            StopReason::StartTimeout => "start",
+            StopReason::CreateTimeout => (StartStep::Create, "create"),
+            StopReason::StartTimeout => (StartStep::Start, "start"),
         };
         if let Some(record) = self.record_mut(id) {
-            record.failure = report::timed_out(step, timeout);
+            record.failed_step = Some(step);
+            record.failure = report::timed_out(name, timeout);
         }
         Cause::StartFailed
     }
@@ -216,8 +245,14 @@ impl Supervisor {
         let end = End { at: now, cause };
         let Some(record) = self.record_mut(id) else { return };
         record.state = State::Exited { end, remove_at: now, tries: 0 };
+        let started_at = record.started_at.take();
+        let message = core::mem::take(&mut record.message);
+        let instance = record.instance;
         match cause {
-            Cause::Exit { .. } => record.last_exit = Some(end),
+            Cause::Exit { .. } => {
+                let termination = Termination { instance, started_at, end, message };
+                record.former_exit = record.last_exit.replace(termination);
+            }
             Cause::StartFailed => record.start_failures = record.start_failures.saturating_add(1),
             Cause::NeverRan | Cause::LeftBehind => {}
         }
@@ -312,6 +347,22 @@ impl Supervisor {
         } else {
             let retry_in = remove_retry(tries);
             record.state = PodState::TearingDown { reason, try_at: Some(now.after(retry_in)), tries };
+        }
+    }
+}
+
+/// The end of the log stands for a message where the policy says so, the instance has failed, and
+/// it has left none.
+fn note_last_lines(record: &mut Record, wanted: &TerminationMessage, instance: Instance, lines: Box<str>) {
+    match wanted.policy {
+        TerminationMessagePolicy::File => return,
+        TerminationMessagePolicy::FallbackToLogsOnError => {}
+    }
+    let exits = [record.last_exit.as_mut(), record.former_exit.as_mut()];
+    if let Some(exit) = exits.into_iter().flatten().find(|exit| exit.instance == instance) {
+        let failed = matches!(exit.end.cause, Cause::Exit { exit, .. } if exit.status.code() != 0);
+        if failed && exit.message.is_empty() {
+            exit.message = lines;
         }
     }
 }

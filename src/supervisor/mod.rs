@@ -19,6 +19,7 @@
 pub mod action;
 pub mod alarm;
 pub mod announcer;
+pub mod condition;
 pub mod escalation;
 pub mod event;
 pub mod grace;
@@ -35,6 +36,7 @@ pub mod restart;
 pub mod shutdown;
 pub mod standing;
 pub mod startup;
+pub mod status;
 mod stop;
 pub mod upkeep;
 
@@ -151,6 +153,18 @@ impl Supervisor {
         };
         supervisor.seed_jitter(0);
         supervisor
+    }
+
+    /// A supervisor that goes on from what is known: it decides as one that has come there by events.
+    ///
+    /// `None` if there is not one record for each pod and container of the plan.
+    pub fn with_records(
+        plan: Rc<Plan>,
+        pods: Box<[PodRecord]>,
+        records: Box<[Record]>,
+    ) -> Option<Supervisor> {
+        let fits = pods.len() == plan.pods.len() && records.len() == plan.containers.len();
+        fits.then(|| Supervisor { pods, records, ..Supervisor::new(plan) })
     }
 
     /// The machine's watchdog runs: from now on its `unready-limit`, if there is one, counts.

@@ -197,17 +197,17 @@ impl<'a> PodView<'a> {
     }
 
     /// Its init containers and sidecars, in start order.
-    pub fn inits(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + ExactSizeIterator + use<'a> {
+    pub fn inits(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + ExactSizeIterator + Clone + use<'a> {
         members(self.pod.init_containers.start, self.inits, self.init_records)
     }
 
     /// Its main containers, in the order of the file.
-    pub fn mains(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + ExactSizeIterator + use<'a> {
+    pub fn mains(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + ExactSizeIterator + Clone + use<'a> {
         members(self.pod.main_containers.start, self.mains, self.main_records)
     }
 
     /// All its containers, in start order.
-    pub fn members(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + use<'a> {
+    pub fn members(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + Clone + use<'a> {
         self.inits().chain(self.mains())
     }
 }
@@ -216,7 +216,7 @@ fn members<'a>(
     first: u16,
     containers: &'a [Container],
     records: &'a [Record],
-) -> impl DoubleEndedIterator<Item = Member<'a>> + ExactSizeIterator + use<'a> {
+) -> impl DoubleEndedIterator<Item = Member<'a>> + ExactSizeIterator + Clone + use<'a> {
     containers.iter().zip(records).enumerate().map(move |(position, (container, record))| {
         // A plan holds at most `CONTAINERS_MAX` containers, so this is always its position.
         let offset = u16::try_from(position).unwrap_or(u16::MAX);

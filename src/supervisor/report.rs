@@ -14,6 +14,9 @@ use crate::config::plan::{Container, ContainerId, PodId, Role};
 use crate::config::signal::{StopSignal, signal_name};
 use crate::config::write_memory;
 
+/// Characters of a termination message that a line shows.
+const MESSAGE_CHARACTERS_MAX: usize = 200;
+
 /// Something that the user is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
@@ -371,6 +374,7 @@ impl Report {
                 if exit.oom_killed {
                     write_memory_limit(line, supervisor, id)?;
                 }
+                write_message(line, supervisor, id)?;
                 match next {
                     Next::RestartsIn(pause) => write!(line, "; restarting {}", Pause(pause)),
                     Next::RestartsAll => write!(line, "; restarting all containers of its pod"),
@@ -530,6 +534,22 @@ fn write_role(line: &mut String, supervisor: &Supervisor, id: ContainerId) -> co
         write!(line, "; its post-start hook follows")?;
     }
     Ok(())
+}
+
+/// What follows an exit: the first line of the termination message, if it has left one.
+fn write_message(line: &mut String, supervisor: &Supervisor, id: ContainerId) -> core::fmt::Result {
+    let exit = supervisor.record(id).and_then(|record| record.last_exit.as_ref());
+    let Some(message) = exit.and_then(|exit| exit.message.lines().find(|line| !line.trim().is_empty()))
+    else {
+        return Ok(());
+    };
+    // Somebody else's text: nothing in it may move a cursor or hide what follows.
+    let printable =
+        message.trim().chars().map(|character| if character.is_control() { ' ' } else { character });
+    let cut = printable.clone().count() > MESSAGE_CHARACTERS_MAX;
+    write!(line, ": \"")?;
+    printable.take(MESSAGE_CHARACTERS_MAX).try_for_each(|character| line.write_char(character))?;
+    line.write_str(if cut { " …\"" } else { "\"" })
 }
 
 /// Which deadline is over.

@@ -37,6 +37,7 @@ impl Supervisor {
         let Some(grace) = self.container_grace(id, reason) else { return };
         let Some((container, record)) = self.member_mut(id) else { return };
         let phase = match container.hooks.pre_stop {
+            // Of a pod that is renewed nothing is kept for later.
             Some(_) if reason != StopReason::RestartAllContainers => StopPhase::PreStop { hook: Stage::Due },
             Some(_) | None => StopPhase::Waiting { since: now },
         };
