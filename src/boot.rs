@@ -115,6 +115,7 @@ fn run_pods(
     first.note(Severity::Info, "starting the pods");
     let mut supervisor = Supervisor::new(plan);
     supervisor.seed_jitter(chance::seed());
+    run::restore(&mut supervisor, &mut host);
     if first.has_watchdog() {
         supervisor.mind_watchdog();
     }

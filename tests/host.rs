@@ -22,6 +22,7 @@ mod host {
     mod host_process;
     mod idle;
     mod inside;
+    mod kept;
     mod leftovers;
     mod limits;
     mod logs;

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `states/drive.rs` | events from words, actions to words |
 //! | `states/model.rs` | every state with every event: the tables of docs/states.md |
+//! | `states/kept.rs` | a supervisor that is killed, and the next one |
 //! | `states/statuses.rs` | what Kubernetes would say after events |
 //! | `states/phases.rs` | what it would say of statuses |
 
@@ -17,6 +18,8 @@
 
 #[path = "states/drive.rs"]
 mod drive;
+#[path = "states/kept.rs"]
+mod kept;
 #[path = "states/model.rs"]
 mod model;
 #[path = "states/phases.rs"]

@@ -19,6 +19,7 @@ pub mod hooks;
 pub mod host_process;
 pub mod initramfs;
 pub mod job;
+pub mod kept_state;
 pub mod kernel_modules;
 pub mod kmsg;
 pub mod log_sink;
@@ -69,6 +70,7 @@ use self::call::Process;
 use self::cgroup::Tree;
 use self::clock::Timer;
 use self::container::Body;
+use self::kept_state::KeptState;
 use self::network_namespace::NetworkNamespace;
 use self::oom_score::OomScore;
 use self::output::Output;
@@ -108,6 +110,7 @@ pub struct Host {
     signals: Signals,
     timer: Timer,
     state: StateDirectory,
+    kept: KeptState,
     cgroups: Tree,
     runtime: Option<Runtime>,
     spawner: Spawner,
@@ -158,11 +161,12 @@ impl Host {
         let machine = &plan.machine;
         let tree = Tree::open(machine.cgroup_root.as_deref(), !machine.single_process_oom_kill);
         let opened = tree.and_then(|tree| {
-            state.remove_leftovers()?;
+            let (kept, said) = KeptState::read(&state, &plan);
+            state.remove_leftovers(&kept.survivors(&plan))?;
             let output = output.map_err(|error| format!("cannot make the log pipes: {}", reason(&error)))?;
-            Ok((tree, output))
+            Ok((tree, output, kept, said))
         });
-        let (cgroups, output) = match opened {
+        let (cgroups, output, kept, said) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 state.release();
@@ -176,6 +180,7 @@ impl Host {
             timer,
             cgroups,
             state,
+            kept,
             runtime: None,
             spawner: Spawner::prepare(),
             oom_score,
@@ -198,6 +203,7 @@ impl Host {
                 if let Some(why) = unprotected {
                     host.write_line(Severity::Info, &why);
                 }
+                said.iter().for_each(|text| host.write_line(Severity::Warning, text));
                 Ok(host)
             }
             Err(error) => {
@@ -231,8 +237,11 @@ impl Host {
                     Ok(()) => Event::PodSetUp(id),
                     Err(error) => {
                         // Half of it may be there; what cannot be removed now is found by the
-                        // next try, or by the next supervisor.
-                        let _ = self.tear_down_pod(id);
+                        // next try, or by the next supervisor. Volumes that were there before
+                        // stay: what is in them is counted on.
+                        if !self.kept.survives(id) {
+                            let _ = self.tear_down_pod(id);
+                        }
                         Event::PodSetUpFailed(id, failure(&error))
                     }
                 };
@@ -371,7 +380,9 @@ impl Host {
         let plan = Rc::clone(&self.plan);
         let Some(pod) = plan.pods.get(id.index()) else { return Ok(()) };
         self.cgroups.make_pod(&pod.name, &pod.resources)?;
-        volumes::make(pod, &self.state.pod(&pod.name))?;
+        if !self.kept.survives(id) {
+            volumes::make(pod, &self.state.pod(&pod.name))?;
+        }
         let containers = plan.containers.get(pod.containers()).unwrap_or_default();
         termination_message::make(containers, &self.state.pod(&pod.name))?;
         let isolated = containers.iter().any(
@@ -382,6 +393,7 @@ impl Host {
                 *network = Some(NetworkNamespace::make()?);
             }
         }
+        self.kept.forget_survivor(id);
         Ok(())
     }
 
@@ -391,6 +403,7 @@ impl Host {
         if let Some(network) = self.networks.get_mut(id.index()) {
             *network = None;
         }
+        self.kept.forget_survivor(id);
         termination_message::remove(&self.state.pod(&pod.name))?;
         volumes::remove(pod, &self.state.pod(&pod.name))?;
         self.cgroups.remove_pod(&pod.name)

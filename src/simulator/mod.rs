@@ -75,6 +75,7 @@ use crate::supervisor::action::Action;
 use crate::supervisor::announcer::Announcer;
 use crate::supervisor::event::{ContainerEvent, Event, Goal};
 use crate::supervisor::hook::HookKind;
+use crate::supervisor::kept::Kept;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{ExitStatus, Instance, failure};
 use crate::supervisor::{Outcome as Exit, Supervisor};
@@ -210,6 +211,15 @@ impl World {
             }
         }
         Ok(world)
+    }
+
+    /// The supervisor goes on where one before it was killed, with what that had kept of a pod.
+    /// `survives`: the pod's volumes are still there.
+    #[must_use]
+    pub fn restored(mut self, id: PodId, kept: &[Kept], survives: bool) -> World {
+        self.supervisor.restore(id, kept, survives, self.now);
+        self.witness.note_restored(id, kept, survives);
+        self
     }
 
     /// Keeps no timeline and words no report, which takes most of the time of a world.

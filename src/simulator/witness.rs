@@ -16,6 +16,7 @@ use crate::limits::GRACE_MIN;
 use crate::supervisor::action::{Action, ContainerAction};
 use crate::supervisor::event::{ContainerEvent, Event};
 use crate::supervisor::hook::HookKind;
+use crate::supervisor::kept::Kept;
 use crate::supervisor::pod::PodStopReason;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{Exit, ExitStatus, StopReason};
@@ -86,6 +87,21 @@ impl Witness {
             stop_requests: 0,
             given_up: false,
             plan,
+        }
+    }
+
+    /// A supervisor before has come so far.
+    pub(super) fn note_restored(&mut self, id: PodId, kept: &[Kept], survives: bool) {
+        let Some(pod) = self.plan.pods.get(id.index()) else { return };
+        let containers = self.plan.containers.get(pod.containers()).unwrap_or_default();
+        let facts = self.facts.get_mut(pod.containers()).unwrap_or_default();
+        for ((container, facts), kept) in containers.iter().zip(facts).zip(kept) {
+            let succeeded = kept.exit.is_some_and(|exit| exit.is_success(container.role));
+            facts.passed = survives && container.role == Role::Init && succeeded;
+            if let (true, Some(exit)) = (survives, kept.exit) {
+                facts.exit = Some((exit, Instant::ZERO));
+                facts.exit_is_newest = true;
+            }
         }
     }
 

@@ -27,6 +27,7 @@ impl Supervisor {
             Event::PodSetUp(id) => {
                 if let Some(record) = self.setting_up(id) {
                     record.state = PodState::Active;
+                    record.has_remains = false;
                     record.failures = 0;
                 }
             }
@@ -237,7 +238,10 @@ impl Supervisor {
             record.failed_step = Some(step);
             record.failure = report::timed_out(name, timeout);
         }
-        Cause::StartFailed
+        match step {
+            StartStep::Create => Cause::StartFailed,
+            StartStep::Start => Cause::MayHaveRun,
+        }
     }
 
     /// Notes that the first process of a container is gone, or never came.
@@ -251,15 +255,21 @@ impl Supervisor {
         match cause {
             Cause::Exit { .. } => {
                 let termination = Termination { instance, started_at, end, message };
-                record.former_exit = record.last_exit.replace(termination);
+                if let Some(former) = record.last_exit.replace(termination) {
+                    record.former_exit = Some(former);
+                }
             }
-            Cause::StartFailed => record.start_failures = record.start_failures.saturating_add(1),
+            Cause::StartFailed | Cause::MayHaveRun => {
+                record.start_failures = record.start_failures.saturating_add(1);
+            }
             Cause::NeverRan | Cause::LeftBehind => {}
         }
         let next = self.next_of(id, now);
         match cause {
             Cause::Exit { exit, .. } => self.report(Report::Exited { container: id, exit, next }),
-            Cause::StartFailed => self.report(Report::StartFailed { container: id, next }),
+            Cause::StartFailed | Cause::MayHaveRun => {
+                self.report(Report::StartFailed { container: id, next })
+            }
             Cause::NeverRan | Cause::LeftBehind => {}
         }
     }

@@ -25,6 +25,7 @@ pub mod event;
 pub mod grace;
 pub mod hook;
 mod intake;
+pub mod kept;
 pub mod phase;
 pub mod pod;
 pub mod policy;
@@ -324,18 +325,16 @@ impl Supervisor {
         match view.record.state {
             PodState::Waiting { try_at } => {
                 if self.stop.is_some() {
-                    // After a set-up that failed, something of it may be there.
-                    return Some(match view.record.failures {
-                        0 => Step::EndPod(view.id, PodStopReason::Requested),
-                        _ => Step::StopPod(view.id, PodStopReason::Requested),
-                    });
+                    return Some(end_or_stop(view, PodStopReason::Requested));
                 }
                 if over(alarm) {
                     return Some(Step::StopPod(view.id, PodStopReason::DeadlineExceeded));
                 }
                 match self.dependencies(view) {
-                    Dependencies::Failed(id) => {
-                        Some(Step::EndPod(view.id, PodStopReason::DependencyFailed(id)))
+                    Dependencies::Failed(id) => Some(end_or_stop(view, PodStopReason::DependencyFailed(id))),
+                    // Of a pod that the supervisor before had: nothing is to be started any more.
+                    Dependencies::Met if startup::is_completed(view) => {
+                        Some(end_or_stop(view, PodStopReason::Completed))
                     }
                     Dependencies::Met => alarm.due(try_at).then_some(Step::SetUp(view.id)),
                     Dependencies::NotYet => None,
@@ -419,6 +418,16 @@ impl Supervisor {
 
     fn dependents_ended(&self, id: PodId) -> bool {
         self.views().all(|view| view.record.is_ended() || !view.pod.after.contains(&id))
+    }
+}
+
+/// Ends a pod that was not set up. After a set-up that failed, or another supervisor, something of
+/// it may be there, and is to be removed.
+fn end_or_stop(view: &PodView, reason: PodStopReason) -> Step {
+    if view.record.failures == 0 && !view.record.has_remains {
+        Step::EndPod(view.id, reason)
+    } else {
+        Step::StopPod(view.id, reason)
     }
 }
 

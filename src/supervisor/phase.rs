@@ -201,7 +201,7 @@ pub fn is_pod_ready(view: &PodView) -> bool {
 pub fn will_restart(view: &PodView, member: &Member) -> bool {
     let Some(end) = member.record.state.end() else { return false };
     match (view.record.state, end.cause) {
-        (PodState::Active, Cause::Exit { .. } | Cause::StartFailed | Cause::NeverRan) => {
+        (PodState::Active, Cause::Exit { .. } | Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan) => {
             Policy::of(view.pod, member.container).should_restart(end)
         }
         (PodState::Active, Cause::LeftBehind) => false,

@@ -87,6 +87,9 @@ pub struct PodRecord {
     pub failures: u32,
     /// Why the last set-up or tear-down failed, in words.
     pub failure: Failure,
+    /// Whether something of it is there although this supervisor has not set it up: the volumes
+    /// that it had under the supervisor before.
+    pub has_remains: bool,
     /// What was last reported about it, so that only changes are.
     pub reported: super::phase::Reported,
     /// Times that the whole pod was started anew, since it is essential and had failed.
@@ -110,6 +113,7 @@ impl PodRecord {
             start_time: None,
             failures: 0,
             failure: Failure::new(),
+            has_remains: false,
             reported: super::phase::Reported::default(),
             restarts: 0,
             recent_restarts: Recent::default(),

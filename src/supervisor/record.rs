@@ -82,6 +82,8 @@ pub enum State {
     Stopping {
         /// Who wants it stopped.
         reason: StopReason,
+        /// Whether it had started before: its post-start hook, if it has one, had ended well.
+        started: bool,
         /// When its time is over, unless the pod's own deadline is earlier or the least time after
         /// the stop signal is not. What it waits for its turn is added.
         grace_end: Instant,
@@ -171,12 +173,19 @@ impl State {
     /// Whether its own command runs, and its post-start hook, if it has one, has ended well. Kubernetes
     /// does not call a container running before.
     pub fn has_started(self) -> bool {
-        let hook_failed = matches!(
-            self,
-            State::Stopping { reason: StopReason::PostStartHook, .. }
-                | State::Killing { reason: StopReason::PostStartHook, .. }
-        );
-        self.runs() && !matches!(self, State::PostStart { .. }) && !hook_failed
+        match self {
+            State::Running { .. } => true,
+            State::Stopping { started, .. } => started,
+            State::Killing { ran, reason, .. } => ran && reason != StopReason::PostStartHook,
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::PostStart { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => false,
+        }
     }
 
     /// Whether it has started and has not been told to end.
@@ -243,7 +252,7 @@ impl End {
     pub fn ran(self) -> bool {
         match self.cause {
             Cause::Exit { .. } => true,
-            Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => false,
+            Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => false,
         }
     }
 
@@ -251,7 +260,7 @@ impl End {
     pub fn is_success(self, role: Role) -> bool {
         match self.cause {
             Cause::Exit { exit, .. } => exit.is_success(role),
-            Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => false,
+            Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => false,
         }
     }
 }
@@ -268,6 +277,9 @@ pub enum Cause {
     },
     /// It never ran: the runtime could not create or start it.
     StartFailed,
+    /// Its `start` took too long, and it was killed: nobody knows whether its own command ran
+    /// (Kubernetes: a container in an unknown state).
+    MayHaveRun,
     /// It never ran: the pod was stopped before.
     NeverRan,
     /// It could not be killed or removed. What is left of it is out of our hands.

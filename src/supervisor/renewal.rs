@@ -72,7 +72,7 @@ impl Supervisor {
         record.recent_container_restarts.note(now);
         for record in self.records.get_mut(containers)? {
             // Whoever has been told already has no more time than the others.
-            if let State::Stopping { reason, grace_end, phase } = &mut record.state {
+            if let State::Stopping { reason, grace_end, phase, .. } = &mut record.state {
                 (*reason, *grace_end) = (StopReason::RestartAllContainers, now);
                 if let StopPhase::PreStop { .. } = phase {
                     *phase = StopPhase::Waiting { since: now };

@@ -32,6 +32,13 @@ pub enum Report {
         /// When that is tried again.
         retry_in: Duration,
     },
+    /// The supervisor before was ended in its midst, and it goes on from there.
+    PodRestored {
+        /// Which.
+        pod: PodId,
+        /// Whether its volumes are still there.
+        survives: bool,
+    },
     /// Its phase has changed.
     PodPhase {
         /// Which.
@@ -278,6 +285,7 @@ impl Report {
             | Report::Readiness { ready: false, .. }
             | Report::PodRestarting { .. }
             | Report::AllContainersRestarting { .. }
+            | Report::PodRestored { .. }
             | Report::Lost(_) => Severity::Warning,
             Report::PodStarting { .. }
             | Report::PodPhase { .. }
@@ -320,6 +328,14 @@ impl Report {
                 pod_why(id),
                 Span(retry_in)
             ),
+            Report::PodRestored { pod: id, survives } => {
+                write!(line, "pod {}: the supervisor before has left it running; ", pod(id))?;
+                if survives {
+                    write!(line, "its containers are started again, but for those that are done")
+                } else {
+                    write!(line, "it begins anew, with its restarts counted on")
+                }
+            }
             Report::PodPhase { pod: id, phase } => write!(line, "pod {}: {}", pod(id), phase.name()),
             Report::PodReadiness { pod: id, ready: true } => write!(line, "pod {}: ready", pod(id)),
             Report::PodReadiness { pod: id, ready: false } => write!(line, "pod {}: not ready", pod(id)),

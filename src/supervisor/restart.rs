@@ -102,7 +102,7 @@ pub fn mix(number: u64) -> u64 {
 pub fn start_at(record: &Record, backoff: &Backoff) -> Option<Instant> {
     let end = record.end_before_start()?;
     Some(match end.cause {
-        Cause::StartFailed => {
+        Cause::StartFailed | Cause::MayHaveRun => {
             let pause = start_retry_delay(record.start_failures, backoff);
             end.at.after(record.backoff.jittered(pause, record.start_failures, backoff))
         }

@@ -91,7 +91,7 @@ pub fn is_kept(view: &PodView, member: &Member) -> bool {
 /// at `deadline`. `None`: it is not; it was told to stop, or there is no time left for it.
 pub fn restart_at(view: &PodView, member: &Member, deadline: Instant) -> Option<Instant> {
     let by_itself = match member.record.state.end()?.cause {
-        Cause::Exit { stopped: None, .. } | Cause::StartFailed => true,
+        Cause::Exit { stopped: None, .. } | Cause::StartFailed | Cause::MayHaveRun => true,
         Cause::Exit { stopped: Some(reason), .. } => reason.is_probe(),
         Cause::NeverRan | Cause::LeftBehind => false,
     };

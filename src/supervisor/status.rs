@@ -262,7 +262,7 @@ fn was_due(view: &PodView, member: &Member) -> bool {
 fn ended<'a>(view: &PodView<'a>, member: &Member<'a>, end: End) -> ContainerState<'a> {
     let record = member.record;
     match end.cause {
-        Cause::StartFailed if phase::will_restart(view, member) => {
+        Cause::StartFailed | Cause::MayHaveRun if phase::will_restart(view, member) => {
             let reason = record.failed_step.map_or(WaitingReason::CreateContainerError, start_failure);
             ContainerState::Waiting { reason, message: &record.failure }
         }
@@ -276,7 +276,7 @@ fn ended<'a>(view: &PodView<'a>, member: &Member<'a>, end: End) -> ContainerStat
             finished_at: Some(end.at),
         }),
         Cause::NeverRan => unstarted(view, member),
-        Cause::LeftBehind => ContainerState::Terminated(Terminated {
+        Cause::MayHaveRun | Cause::LeftBehind => ContainerState::Terminated(Terminated {
             exit_code: ExitStatus::Unknown.code(),
             signal: None,
             reason: TerminatedReason::ContainerStatusUnknown,
@@ -314,7 +314,7 @@ fn start_failure(step: StartStep) -> WaitingReason {
 fn after_exit(exit: &Termination) -> WaitingReason {
     let stopped = match exit.end.cause {
         Cause::Exit { stopped, .. } => stopped,
-        Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => None,
+        Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => None,
     };
     match stopped {
         None
@@ -337,7 +337,9 @@ fn terminated(exit: &Termination) -> Terminated<'_> {
             let signal = if let ExitStatus::Signal(signal) = exit.status { Some(signal) } else { None };
             (exit.status, signal, exit.oom_killed)
         }
-        Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => (ExitStatus::Unknown, None, false),
+        Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => {
+            (ExitStatus::Unknown, None, false)
+        }
     };
     let reason = match code {
         _ if oom_killed => TerminatedReason::OomKilled,

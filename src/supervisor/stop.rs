@@ -41,17 +41,22 @@ impl Supervisor {
             Some(_) if reason != StopReason::RestartAllContainers => StopPhase::PreStop { hook: Stage::Due },
             Some(_) | None => StopPhase::Waiting { since: now },
         };
-        record.state = State::Stopping { reason, grace_end: now.after(grace), phase };
+        let started = record.state.has_started();
+        record.state = State::Stopping { reason, started, grace_end: now.after(grace), phase };
     }
 
     /// Its hook has ended and its turn has come.
     pub(super) fn send_stop_signal(&mut self, id: ContainerId, now: Instant) -> Option<Action> {
         let record = self.record_mut(id)?;
-        let State::Stopping { reason, grace_end, phase: StopPhase::Waiting { since } } = record.state else {
+        let State::Stopping { reason, started, grace_end, phase: StopPhase::Waiting { since } } =
+            record.state
+        else {
             return None;
         };
+        // What it has waited for others is not counted against it.
         let grace_end = grace_end.after(now.since(since));
-        record.state = State::Stopping { reason, grace_end, phase: StopPhase::Signalled { at: now } };
+        let phase = StopPhase::Signalled { at: now };
+        record.state = State::Stopping { reason, started, grace_end, phase };
         self.report(Report::StopSignalled { container: id, reason });
         self.container_action(id, ContainerAction::Stop)
     }

@@ -85,7 +85,7 @@ fn container_step(view: &PodView, member: &Member, alarm: &mut Alarm) -> Option<
         State::PostStart { .. } if member.record.changed => Some(Step::Stop(id, StopReason::Changed)),
         State::PostStart { hook, .. } => Some(hook_step(id, HookKind::PostStart, hook.want(None, alarm)?)),
         State::Running { .. } => running_step(member, is_active, alarm),
-        State::Stopping { reason, grace_end, phase } => {
+        State::Stopping { reason, grace_end, phase, .. } => {
             let end = deadline.map_or(grace_end, |deadline| deadline.min(grace_end));
             match phase {
                 StopPhase::PreStop { hook } => match hook.want(Some(end), alarm) {

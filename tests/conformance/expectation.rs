@@ -95,8 +95,11 @@ fn in_the_end(read: &[(String, Expectation)], history: &History, from: Duration)
     let mut since = None;
     for at in moments.into_iter().filter(|at| *at >= from) {
         if !holds(at) {
-            since = None;
-            continue;
+            match since.take() {
+                // Nothing changed up to now.
+                Some(began) if at >= began + SETTLED => return Ok(began),
+                Some(_) | None => continue,
+            }
         }
         let began = *since.get_or_insert(at);
         if at >= began + SETTLED || at >= history.end {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use outrigger::config::effective::{Amounts, effective};
 use outrigger::config::plan::{Operator, RestartAction, RestartPolicy, RestartRule, Role};
+use outrigger::log::cri;
 use outrigger::supervisor::grace::{self, GracePeriods};
 use outrigger::supervisor::policy::{Decision, Policy};
 use outrigger::supervisor::record::StopReason;
@@ -242,6 +243,18 @@ pub(crate) fn termination_order(case: &Case, expected: &[String]) -> Result<(), 
         let told =
             history.times(arguments[0], What::Sigterm).next().ok_or(format!("{left}: it got no signal"))?;
         compare(text, &wanted.as_secs(), &(told - deleted).as_secs())?;
+    }
+    Ok(())
+}
+
+/// The restart that comes behind the logs that are there.
+pub(crate) fn restart_count(case: &Case, expected: &[String]) -> Result<(), String> {
+    let files = case.part("input").get("files").and_then(Value::as_array).ok_or(not_understood("files"))?;
+    let newest = files.iter().filter_map(Value::as_str).filter_map(cri::instance_of).max();
+    for text in expected {
+        let wanted: Option<u32> = text.strip_prefix("restartCount=").and_then(|count| count.parse().ok());
+        let wanted = wanted.ok_or_else(|| not_understood(text))?;
+        compare(text, &wanted, &newest.map_or(0, |newest| newest + 1))?;
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! What the supervisor decides when it sees a pod as the case says: the kinds `decision`,
 //! `restart-decision`, `init-failed` and `sync-sequence`.
 
+use outrigger::config::plan::ContainerId;
 use outrigger::supervisor::event::{Event, Goal};
+use outrigger::supervisor::kept::Kept;
 use outrigger::supervisor::pod::{PodState, PodStopReason};
 use outrigger::supervisor::probe::ProbeKind;
+use outrigger::supervisor::record::{Cause, Record};
 use outrigger::time::Instant;
 use serde_json::{Value, json};
 
@@ -52,23 +55,50 @@ pub(crate) fn decision(case: &Case, expected: &[String]) -> Result<(), String> {
         _ => return Err(not_understood("the state has no `sandbox`")),
     }
     let mut changed = Vec::new();
-    // What was in a sandbox that is lost has gone with it.
-    for (name, known) in containers.iter().filter(|_| !lost) {
+    let mut kept = vec![Kept::default(); setting.names.len()];
+    for (name, known) in containers {
         if name.ends_with(" (older record)") {
             // Of each container we keep one record.
             continue;
         }
         setting.set(name, known)?;
+        let id = super::pod::find(&setting.plan, name)?;
+        let exit = match setting.records[id.index()].state.end().map(|end| end.cause) {
+            Some(Cause::Exit { exit, .. }) => Some(exit),
+            _ => None,
+        };
+        kept[id.index()] = Kept { restarts: 0, ran: true, exit };
         if known.get("specChanged") == Some(&Value::Bool(true)) {
-            changed.push(super::pod::find(&setting.plan, name)?);
+            changed.push(id);
         }
     }
+    if lost {
+        // A pod loses what it has outside of containers only together with its supervisor.
+        setting.records.fill(Record::default());
+    }
+    if state.get("allContainersRestarting") == Some(&Value::Bool(true)) {
+        // Which container asked for it plays no part any more.
+        setting.pod.state = PodState::RestartingAll { by: ContainerId(0), since: NOW };
+    }
     let mut supervisor = setting.supervisor();
+    if lost && !containers.is_empty() {
+        supervisor.restore(super::setting::POD, &kept, false, NOW);
+    }
     for id in changed {
         supervisor.handle(Event::ContainerChanged(id), NOW);
     }
     let done = pass(&mut supervisor, &setting.names);
     expected.iter().try_for_each(|text| check_decision(text, &done))
+}
+
+/// `removed=[a(kill), b]`: which of the records that are given up have to be stopped for that.
+fn check_removed(text: &str, listed: &[&str], done: &Done) -> Result<(), String> {
+    let own = listed.iter().filter(|name| !name.ends_with(" (older record)"));
+    let mut wanted: Vec<&str> = own.filter_map(|name| name.strip_suffix("(kill)")).collect();
+    let mut actual: Vec<&str> = done.killed.iter().map(String::as_str).collect();
+    wanted.sort_unstable();
+    actual.sort_unstable();
+    compare(text, &wanted, &actual)
 }
 
 /// `podHasInitialized=true`: whether a main container was started since the pod was set up.
@@ -99,6 +129,7 @@ fn check_decision(text: &str, done: &Done) -> Result<(), String> {
         "startInit" => compare_names(&done.inits),
         "start" => compare_names(&done.mains),
         "kill" => compare_names(&done.killed),
+        "removed" => check_removed(text, &names()?, done),
         _ => Err(not_understood()),
     }
 }
@@ -193,6 +224,41 @@ pub(crate) fn sequence(case: &Case, expected: &[String]) -> Result<(), String> {
             play.last_records.replace(records.clone()).filter(|_| wanted == "records unchanged")
         {
             compare(text, &before, &records)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a pod has been active for too long.
+pub(crate) fn deadline(case: &Case, expected: &[String]) -> Result<(), String> {
+    let input = case.part("input");
+    let pod = json!({
+        "activeDeadlineSeconds": input.get("activeDeadlineSeconds"),
+        "containers": [{"name": "main"}],
+    });
+    let mut setting = Setting::new(&pod, Shape::default())?;
+    setting.set("main", &json!({"state": "running"}))?;
+    setting.pod.start_time = match input.get("startTime") {
+        None | Some(Value::Null) => None,
+        Some(text) => {
+            let ago = text.as_str().and_then(|it| it.strip_suffix(" ago")).and_then(super::text::duration);
+            let ago = ago.ok_or_else(|| not_understood(&format!("startTime {text}")))?;
+            let nanos = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
+            Some(Instant::from_nanos(NOW.as_nanos().saturating_sub(nanos)))
+        }
+    };
+    let mut supervisor = setting.supervisor();
+    let done = pass(&mut supervisor, &setting.names);
+    let view = supervisor.view(super::setting::POD).unwrap();
+    let reason = outrigger::supervisor::status::pod_status(&view).reason.map(|reason| reason.name());
+    for text in expected {
+        match key_value(text) {
+            Some(("expired", value)) => {
+                let wanted = flag(value).ok_or_else(|| not_understood(text))?;
+                compare(text, &wanted, &(done.stopped == Some(PodStopReason::DeadlineExceeded)))?;
+            }
+            Some(("reason", value)) => compare(text, &Some(value), &reason)?,
+            Some(_) | None => return Err(not_understood(text)),
         }
     }
     Ok(())

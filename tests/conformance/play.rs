@@ -11,7 +11,8 @@ use outrigger::simulator::timeline::{Entry, Subject, What as Happened};
 use outrigger::supervisor::condition;
 use outrigger::supervisor::event::{ContainerEvent, Event, Goal};
 use outrigger::supervisor::hook::HookKind;
-use outrigger::supervisor::pod::PodView;
+use outrigger::supervisor::kept::{self, Kept};
+use outrigger::supervisor::pod::{PodState, PodView};
 use outrigger::supervisor::probe::ProbeKind;
 use outrigger::supervisor::record::{Exit, ExitStatus};
 use outrigger::supervisor::report::Report;
@@ -56,7 +57,12 @@ pub(crate) fn history(case: &Case) -> Result<History, String> {
 }
 
 pub(crate) struct Play {
+    /// That of the newest supervisor.
     world: World,
+    /// When that began.
+    base: Duration,
+    /// What the supervisor before has kept, while there is none, and whether the pod lives on.
+    kept: Option<(Vec<Kept>, bool)>,
     plan: Rc<Plan>,
     /// As the case calls them.
     names: Vec<String>,
@@ -82,23 +88,14 @@ impl Play {
         let names = names_of(pod);
         let behaviours: Result<Vec<Behaviour>, String> = containers.iter().map(behaviour).collect();
         let behaviours = behaviours?;
-        let mut script = Script::default();
-        for (id, (container, behaviour)) in containers.iter().zip(&behaviours).enumerate() {
-            let path = format!("{}/{}", plan.pods[0].name, plan.containers[id].name);
-            script.containers.insert(path, container_script(container, behaviour)?);
-        }
-        if containers
-            .iter()
-            .any(|it| it.get("mounts").is_some_and(|it| it.as_str().is_some_and(|it| it.contains("never"))))
-        {
-            let pod = script.pods.entry(plan.pods[0].name.clone()).or_default();
-            pod.set_up_fails = u32::MAX;
-        }
+        let script = script(&plan, &containers, &behaviours)?;
         let world = World::new(Rc::clone(&plan), script).map_err(|broken| broken.to_string())?;
         let history = History { grace: plan.pods[0].termination_grace_period, ..History::default() };
         let count = names.len();
         let mut play = Play {
             world,
+            base: Duration::ZERO,
+            kept: None,
             plan,
             names,
             containers,
@@ -115,7 +112,12 @@ impl Play {
     }
 
     fn now(&self) -> Duration {
-        self.world.now().since(Instant::ZERO)
+        self.base + self.world.now().since(Instant::ZERO)
+    }
+
+    /// A time of the history as one of the world.
+    fn in_world(&self, at: Duration) -> Instant {
+        Instant::ZERO.after(at.saturating_sub(self.base))
     }
 
     fn id(&self, name: &str) -> Result<usize, String> {
@@ -139,7 +141,7 @@ impl Play {
     }
 
     fn run_until(&mut self, at: Duration) -> Result<(), String> {
-        let at = Instant::ZERO.after(at);
+        let at = self.in_world(at);
         while self.world.exit().is_none() && self.world.next_time().is_some_and(|next| next <= at) {
             self.step()?;
         }
@@ -149,7 +151,7 @@ impl Play {
     }
 
     fn wait(&mut self, holds: impl Fn(&Play) -> bool) -> Result<(), String> {
-        let limit = Instant::ZERO.after(self.now() + PATIENCE);
+        let limit = self.in_world(self.now() + PATIENCE);
         while !holds(self) {
             if self.world.exit().is_some() || self.world.next_time().is_none_or(|at| at > limit) {
                 return Err(format!("it does not come{}", describe(&self.history)));
@@ -229,6 +231,27 @@ impl Play {
             self.history.note(now, "pod", What::Delete);
             return self.inject(Event::StopRequested(Goal::Exit));
         }
+        match action {
+            "stop supervisor" => return self.stop_supervisor(),
+            "start supervisor" => return self.start_supervisor(),
+            "restart supervisor" => {
+                self.stop_supervisor()?;
+                return self.start_supervisor();
+            }
+            // Without its supervisor: whatever of the pod is outside of containers has gone.
+            "stop the pod sandbox" if self.kept.is_some() => {
+                self.kept.iter_mut().for_each(|(_, survives)| *survives = false);
+                return Ok(());
+            }
+            "stop the pod sandbox" => {
+                self.stop_supervisor()?;
+                self.kept.iter_mut().for_each(|(_, survives)| *survives = false);
+                return self.start_supervisor();
+            }
+            // The runtime remembers nothing of what has ended.
+            "remove completed init containers from the runtime" => return Ok(()),
+            _ => {}
+        }
         if let Some(name) = action.strip_prefix("change image of ") {
             let id = self.id(name)?;
             self.changed_at[id] = Some(now);
@@ -275,6 +298,38 @@ impl Play {
         Ok(())
     }
 
+    /// It is killed. What it has kept is what it had written down by then.
+    fn stop_supervisor(&mut self) -> Result<(), String> {
+        let view = self.world.supervisor().view(POD).ok_or("there is no pod")?;
+        let kept: Vec<Kept> = kept::keep(&view).ok_or("nothing of the pod is kept")?.collect();
+        self.kept = Some((kept, true));
+        Ok(())
+    }
+
+    /// A new one ends what is left of the containers, and begins with what is kept.
+    fn start_supervisor(&mut self) -> Result<(), String> {
+        let (kept, survives) = self.kept.take().ok_or("there is a supervisor")?;
+        let now = self.now();
+        for (id, name) in self.names.iter().enumerate() {
+            if self.world.running(container_id(id)).is_some() {
+                self.history.note(now, name, What::Sigkill);
+                self.history.note(now, name, What::Exited(137));
+            }
+        }
+        // What they do in their next run is not what they did in their first.
+        let mut behaviours = self.behaviours.clone();
+        for (behaviour, runs) in behaviours.iter_mut().zip(&mut self.runs) {
+            let past = (*runs).min(behaviour.runs.len() - 1);
+            behaviour.runs.drain(..past);
+            *runs = 0;
+        }
+        let script = script(&self.plan, &self.containers, &behaviours)?;
+        let world = World::new(Rc::clone(&self.plan), script).map_err(|broken| broken.to_string())?;
+        self.world = world.restored(POD, &kept, survives);
+        (self.behaviours, self.base, self.seen) = (behaviours, now, 0);
+        self.step().map(drop)
+    }
+
     fn change(&mut self, id: usize) -> Result<(), String> {
         self.inject(Event::ContainerChanged(container_id(id)))
     }
@@ -295,7 +350,7 @@ impl Play {
     }
 
     fn note_entry(&mut self, entry: &Entry) {
-        let at = entry.at.since(Instant::ZERO);
+        let at = self.base + entry.at.since(Instant::ZERO);
         if let Happened::Reported {
             report: Report::ProbeFailed { container, kind: ProbeKind::Liveness },
             ..
@@ -382,15 +437,17 @@ impl Play {
                 state: match it.state {
                     ContainerState::Waiting { reason, .. } => State::Waiting(reason.name().to_owned()),
                     ContainerState::Running { .. } => State::Running,
-                    ContainerState::Terminated(end) => State::Terminated(terminated(&end)),
+                    ContainerState::Terminated(end) => State::Terminated(terminated(&end, self.base)),
                 },
-                last: it.last_state.as_ref().map(terminated),
+                last: it.last_state.as_ref().map(|end| terminated(end, self.base)),
                 restarts: it.restart_count,
                 started: it.started,
                 ready: it.ready,
                 is_new: self.changed_at[id].is_some_and(|at| last_start.is_some_and(|start| start >= at)),
             }
         };
+        let renewing = matches!(view.record.state, PodState::RestartingAll { .. });
+        let renewing = ("AllContainersRestarting".to_owned(), (renewing, String::new()));
         PodStatus {
             phase: pod.phase.name().to_owned(),
             reason: pod.reason.map(|it| it.name().to_owned()).unwrap_or_default(),
@@ -400,18 +457,19 @@ impl Play {
                     let reason = it.reason.map(|it| it.name().to_owned()).unwrap_or_default();
                     (it.kind.name().to_owned(), (it.holds, reason))
                 })
+                .chain([renewing])
                 .collect(),
             containers: view.members().map(container).collect(),
         }
     }
 }
 
-fn terminated(end: &Terminated) -> End {
+fn terminated(end: &Terminated, base: Duration) -> End {
     End {
         code: end.exit_code,
         reason: end.reason.name().to_owned(),
         message: end.message.to_owned(),
-        finished_at: end.finished_at.map(|at| at.since(Instant::ZERO)),
+        finished_at: end.finished_at.map(|at| base + at.since(Instant::ZERO)),
     }
 }
 
@@ -441,9 +499,28 @@ fn shape(case: &Case) -> Result<Shape, String> {
     } else if !config.is_null() {
         return Err(not_understood(&format!("config {config}")));
     }
+    if case.part("status") == "proposal" {
+        // What no release does yet is ours behind a switch.
+        shape.pod_lines.push_str("restart-sidecars-during-termination = true\n");
+    }
     let deletes = case.actions.iter().filter_map(|it| split_remark(it).0.strip_prefix("delete pod"));
     shape.grace = deletes.filter_map(grace_of).next();
     Ok(shape)
+}
+
+/// How the world behaves.
+fn script(plan: &Plan, containers: &[Value], behaviours: &[Behaviour]) -> Result<Script, String> {
+    let mut script = Script::default();
+    for (id, (container, behaviour)) in containers.iter().zip(behaviours).enumerate() {
+        let path = format!("{}/{}", plan.pods[0].name, plan.containers[id].name);
+        script.containers.insert(path, container_script(container, behaviour)?);
+    }
+    let never = |it: &Value| it["mounts"].as_str().is_some_and(|words| words.contains("never"));
+    if containers.iter().any(never) {
+        let pod = script.pods.entry(plan.pods[0].name.clone()).or_default();
+        pod.set_up_fails = u32::MAX;
+    }
+    Ok(script)
 }
 
 fn container_script(container: &Value, behaviour: &Behaviour) -> Result<ContainerScript, String> {

@@ -9,7 +9,9 @@ use outrigger::supervisor::action::{Action, ContainerAction};
 use outrigger::supervisor::event::{ContainerEvent, Event};
 use outrigger::supervisor::pod::{PodRecord, PodState, PodStopReason};
 use outrigger::supervisor::probe::{Outcome, ProbeKind, Workers};
-use outrigger::supervisor::record::{Cause, End, ExitStatus, Instance, Record, State, Termination, failure};
+use outrigger::supervisor::record::{
+    Cause, End, ExitStatus, Instance, Record, State, StopReason, Termination, failure,
+};
 use outrigger::time::Instant;
 use serde_json::Value;
 
@@ -134,8 +136,11 @@ pub(crate) fn exit_code(value: Option<&Value>) -> Option<u8> {
 
 fn ended(code: u8, known: &Value) -> Record {
     let oom_killed = known.get("reason").and_then(Value::as_str) == Some("OOMKilled");
+    let word = |key: &str| known.get(key).and_then(Value::as_str);
+    let by_rule = word("reason").or(word("lastReason")) == Some("RestartingAllContainers");
+    let stopped = by_rule.then_some(StopReason::RestartAllContainers);
     let exit = outrigger::supervisor::record::Exit { status: ExitStatus::Code(code), oom_killed };
-    let end = End { at: NOW, cause: Cause::Exit { exit, stopped: None } };
+    let end = End { at: NOW, cause: Cause::Exit { exit, stopped } };
     let exit = Termination { instance: Instance(1), started_at: None, end, message: Box::default() };
     Record { state: State::Ended { end }, last_exit: Some(exit), ..Record::default() }
 }
@@ -155,8 +160,16 @@ pub(crate) fn pass_with(mut supervisor: Supervisor, names: &[String], ends: bool
 fn run(supervisor: &mut Supervisor, names: &[String], ends: bool) -> Done {
     let mut done = Done::default();
     let mut now = NOW;
+    let restarts_all = is_restarting_all(supervisor);
     loop {
+        if restarts_all && !is_restarting_all(supervisor) {
+            // What is started then is the next pass.
+            break;
+        }
         while let Some(action) = supervisor.next_action(now) {
+            if restarts_all && !is_restarting_all(supervisor) {
+                break;
+            }
             let answer = perform(supervisor, names, &action, ends, &mut done);
             for event in answer {
                 supervisor.handle(event, now);
@@ -168,7 +181,15 @@ fn run(supervisor: &mut Supervisor, names: &[String], ends: bool) -> Done {
         }
     }
     done.stopped = supervisor.pod_record(POD).and_then(PodRecord::stop_reason);
+    if done.stopped.is_some() {
+        // It did not go on.
+        done.killed_with_pod.append(&mut done.killed);
+    }
     done
+}
+
+fn is_restarting_all(supervisor: &Supervisor) -> bool {
+    supervisor.pod_record(POD).is_some_and(|pod| matches!(pod.state, PodState::RestartingAll { .. }))
 }
 
 fn perform(

@@ -27,6 +27,7 @@ type Evaluator = fn(&Case, &[String]) -> Result<(), String>;
 
 fn evaluator(kind: &str) -> Option<Evaluator> {
     Some(match kind {
+        "deadline" => pass::deadline,
         "decision" => pass::decision,
         "init-failed" => pass::init_failed,
         "backoff" => backoff::entry,
@@ -39,6 +40,7 @@ fn evaluator(kind: &str) -> Option<Evaluator> {
         "sync-sequence" => pass::sequence,
         "termination-order" => formula::termination_order,
         "resource" => formula::resource,
+        "restart-count" => formula::restart_count,
         "restart-decision" => pass::restart_decision,
         "scenario" | "derived" => play::scenario,
         _ => return None,

@@ -9,6 +9,7 @@ use outrigger::supervisor::Supervisor;
 use outrigger::supervisor::action::{Action, ContainerAction};
 use outrigger::supervisor::event::{ContainerEvent, Event, Goal};
 use outrigger::supervisor::hook::HookKind;
+use outrigger::supervisor::kept::{self, Kept};
 use outrigger::supervisor::pod::PodView;
 use outrigger::supervisor::probe::{Outcome, ProbeKind};
 use outrigger::supervisor::record::{Exit, ExitStatus, Failure, Record, failure};
@@ -31,6 +32,25 @@ impl Drive {
         let mut drive = Drive { supervisor: Supervisor::new(Rc::new(plan)), now };
         drive.act();
         drive
+    }
+
+    /// The supervisor is killed, and another one goes on. `survives`: the volumes of `demo` are
+    /// still there. Gives what that one does first.
+    pub(crate) fn restart(&mut self, survives: bool) -> Vec<String> {
+        let plan = Rc::new(self.supervisor.plan().clone());
+        let kept: Vec<_> =
+            self.supervisor.views().map(|view| (view.id, kept::keep(&view).map(Iterator::collect))).collect();
+        self.supervisor = Supervisor::new(Rc::clone(&plan));
+        for (id, kept) in kept {
+            let kept: Option<Vec<Kept>> = kept;
+            if let Some(kept) = kept {
+                // What is written is what is read.
+                let text = kept::write(&plan, id, &kept, "boot");
+                let kept = kept::read(&text, &plan, id, "boot").unwrap();
+                self.supervisor.restore(id, &kept, survives, self.now);
+            }
+        }
+        self.act()
     }
 
     /// The pod of this name.

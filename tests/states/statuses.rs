@@ -8,7 +8,7 @@ use outrigger::supervisor::status::{ContainerState, Terminated, pod_status, view
 use super::drive::Drive;
 
 /// An init container, a sidecar with a startup probe, a main container with a readiness probe.
-const THREE: &str = r#"
+pub(crate) const THREE: &str = r#"
 name = "demo"
 restart-policy = "POLICY"
 
@@ -32,7 +32,7 @@ readiness-probe = { tcp-socket = { port = 81 }, period = "1s", failure-threshold
 "#;
 
 /// One main container.
-const ONE: &str = r#"
+pub(crate) const ONE: &str = r#"
 name = "demo"
 restart-policy = "POLICY"
 
@@ -81,7 +81,7 @@ fn terminated(end: &Terminated<'_>) -> String {
 }
 
 /// One line for the pod with its conditions, one for each container.
-fn describe(drive: &Drive) -> Vec<String> {
+pub(crate) fn describe(drive: &Drive) -> Vec<String> {
     let view = drive.view("demo");
     let status = pod_status(&view);
     let mut pod = format!("pod: {}", status.phase.name());
