@@ -14,6 +14,8 @@ use crate::limits::POD_CONTAINERS_MAX;
 pub enum Kind {
     /// Its volumes and network are there.
     PodReadyToStartContainers,
+    /// All its containers are stopped, to be started again from the first one on.
+    AllContainersRestarting,
     /// Its init containers have succeeded and its sidecars have started. Stays so once a main
     /// container was started.
     Initialized,
@@ -28,6 +30,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::PodReadyToStartContainers => "PodReadyToStartContainers",
+            Kind::AllContainersRestarting => "AllContainersRestarting",
             Kind::Initialized => "Initialized",
             Kind::ContainersReady => "ContainersReady",
             Kind::Ready => "Ready",
@@ -135,7 +138,7 @@ impl Condition {
 }
 
 /// The conditions of a pod.
-pub fn conditions(view: &PodView) -> [Condition; 4] {
+pub fn conditions(view: &PodView) -> [Condition; 5] {
     let is_set_up = match view.record.state {
         PodState::Active | PodState::RestartingAll { .. } | PodState::Stopping { .. } => true,
         PodState::Waiting { .. }
@@ -143,9 +146,11 @@ pub fn conditions(view: &PodView) -> [Condition; 4] {
         | PodState::TearingDown { .. }
         | PodState::Ended { .. } => false,
     };
+    let is_restarting = matches!(view.record.state, PodState::RestartingAll { .. });
     let phase = phase::phase(view);
     [
         Condition::new(Kind::PodReadyToStartContainers, is_set_up, None),
+        Condition::new(Kind::AllContainersRestarting, is_restarting, None),
         initialized(status::views(view), true, phase),
         ready(Kind::ContainersReady, status::views(view), true, phase),
         ready(Kind::Ready, status::views(view), true, phase),

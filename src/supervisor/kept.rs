@@ -39,7 +39,9 @@ impl Kept {
             Some(Cause::Exit { exit, .. }) => Some(exit),
             Some(Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind) | None => None,
         };
-        let ran = record.state.is_active() || exit.is_some();
+        // After a restart of all containers its next start counts as one.
+        let again = record.state == State::Absent && record.former.is_some_and(End::ran);
+        let ran = record.state.is_active() || exit.is_some() || again;
         Kept { restarts: record.restarts, ran, exit }
     }
 }

@@ -49,6 +49,8 @@ pub fn phase(view: &PodView) -> Phase {
         // What it will end as is held back until it has ended (Kubernetes: status manager).
         PodState::Active | PodState::RestartingAll { .. } | PodState::Stopping { .. } => match counted(false)
         {
+            // It begins again with its init containers, which have run before.
+            Phase::Running if is_initializing(view) => Phase::Pending,
             phase @ (Phase::Pending | Phase::Running) => phase,
             Phase::Succeeded | Phase::Failed if has_initialized(view) => Phase::Running,
             Phase::Succeeded | Phase::Failed => Phase::Pending,
@@ -75,6 +77,20 @@ pub fn has_initialized(view: &PodView) -> bool {
         let record = main.record;
         record.state != State::Absent && (record.state.has_started() || record.last_exit.is_some())
     })
+}
+
+/// Whether no main container was started since the pod was set up or began again, and an init
+/// container is not through.
+fn is_initializing(view: &PodView) -> bool {
+    let is_through = |init: &Member| match init.container.role {
+        Role::Sidecar => {
+            init.record.state.has_started() && init.record.probes.is_started(&init.container.probes)
+        }
+        Role::Init | Role::Main => {
+            init.record.state.end().is_some_and(|end| end.is_success(init.container.role))
+        }
+    };
+    !has_initialized(view) && !view.inits().all(|init| is_through(&init))
 }
 
 /// What the statuses of a pod's containers count as (Kubernetes: getPhase).

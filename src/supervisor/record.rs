@@ -423,7 +423,8 @@ pub struct Record {
     /// How the newest instance that ran has ended, since the pod last began with its first
     /// container. A start that failed does not touch it.
     pub last_exit: Option<Termination>,
-    /// How the instance before that one has ended.
+    /// How the instance before that one has ended, or the newest one before all containers of the
+    /// pod were last restarted.
     pub former_exit: Option<Termination>,
     /// Which step of the last start failed; `None` once one has succeeded.
     pub failed_step: Option<StartStep>,

@@ -94,7 +94,7 @@ impl Supervisor {
                 instance: record.instance,
                 restarts: record.restarts,
                 former: record.end_before_start(),
-                former_exit: record.last_exit.take(),
+                former_exit: record.last_exit.take().or(record.former_exit.take()),
                 backoff: record.backoff,
                 start_failures: record.start_failures,
                 ..Record::default()

@@ -233,6 +233,7 @@ fn unstarted<'a>(view: &PodView<'a>, member: &Member<'a>) -> ContainerState<'a> 
             return ContainerState::Waiting { reason: start_failure(step), message: &record.failure };
         }
         (None, Some(exit)) => after_exit(exit),
+        // Its pod begins again with its first container.
         (None, None) if record.former_exit.is_some() => WaitingReason::RestartingAllContainers,
         (None, None) if view.inits().len() > 0 => WaitingReason::PodInitializing,
         (None, None) => WaitingReason::ContainerCreating,
@@ -332,24 +333,22 @@ fn after_exit(exit: &Termination) -> WaitingReason {
 }
 
 fn terminated(exit: &Termination) -> Terminated<'_> {
-    let (code, signal, oom_killed) = match exit.end.cause {
-        Cause::Exit { exit, .. } => {
-            let signal = if let ExitStatus::Signal(signal) = exit.status { Some(signal) } else { None };
-            (exit.status, signal, exit.oom_killed)
-        }
+    let (status, oom_killed, stopped) = match exit.end.cause {
+        Cause::Exit { exit, stopped } => (exit.status, exit.oom_killed, stopped),
         Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => {
-            (ExitStatus::Unknown, None, false)
+            (ExitStatus::Unknown, false, None)
         }
     };
-    let reason = match code {
+    let reason = match status {
         _ if oom_killed => TerminatedReason::OomKilled,
+        _ if stopped == Some(StopReason::RestartAllContainers) => TerminatedReason::RestartingAllContainers,
         ExitStatus::Code(0) => TerminatedReason::Completed,
         ExitStatus::Code(_) | ExitStatus::Signal(_) => TerminatedReason::Error,
         ExitStatus::Unknown => TerminatedReason::ContainerStatusUnknown,
     };
     Terminated {
-        exit_code: code.code(),
-        signal,
+        exit_code: status.code(),
+        signal: if let ExitStatus::Signal(signal) = status { Some(signal) } else { None },
         reason,
         message: &exit.message,
         started_at: exit.started_at,
@@ -398,7 +397,8 @@ pub fn pod_status<'a>(view: &PodView<'a>) -> PodStatus<'a> {
                 PodStopReason::Completed
                 | PodStopReason::InitFailed(_)
                 | PodStopReason::DependencyFailed(_)
-                | PodStopReason::Requested,
+                | PodStopReason::Requested
+                | PodStopReason::RestartedTooOften,
             ),
         ) => None,
         (Phase::Failed, Some(PodStopReason::DeadlineExceeded)) => Some(PodReason::DeadlineExceeded),

@@ -144,6 +144,9 @@ impl Drive {
             _ => {}
         }
         let id = self.id(first);
+        if rest == "changed" {
+            return Event::ContainerChanged(id);
+        }
         let (verb, argument) = rest.split_once(' ').unwrap_or((rest, ""));
         let exited = |status: ExitStatus| ContainerEvent::Exited(status.into());
         let probed = |kind, outcome| ContainerEvent::Probed(kind, outcome, Failure::new());

@@ -1,7 +1,7 @@
 //! A supervisor that is killed, and the next one: what is kept of a pod, and what follows.
 
 use super::drive::Drive;
-use super::statuses::{ONE, THREE, describe};
+use super::statuses::{ONE, RULE, THREE, describe};
 
 /// What has happened before; whether the volumes survive; what the next supervisor does when they
 /// are there, and the statuses then.
@@ -25,7 +25,7 @@ const CASES: &[Case] = &[
         pod: THREE, policy: "always", before: UP, survives: true,
         actions: &["create side"],
         statuses: &[
-            "pod: Running, PodReadyToStartContainers, Initialized",
+            "pod: Pending, PodReadyToStartContainers, Initialized",
             "init: terminated Completed 0; ready",
             "side: waiting CrashLoopBackOff; last ContainerStatusUnknown 137; restarts 1",
             "app: waiting CrashLoopBackOff; last ContainerStatusUnknown 137; restarts 1",
@@ -36,7 +36,7 @@ const CASES: &[Case] = &[
         pod: THREE, policy: "always", before: UP, survives: false,
         actions: &["create init"],
         statuses: &[
-            "pod: Running, PodReadyToStartContainers, Initialized",
+            "pod: Pending, PodReadyToStartContainers, Initialized",
             "init: waiting CrashLoopBackOff; last Completed 0; restarts 1",
             "side: waiting CrashLoopBackOff; last ContainerStatusUnknown 137; restarts 1",
             "app: waiting CrashLoopBackOff; last ContainerStatusUnknown 137; restarts 1",
@@ -103,6 +103,19 @@ const CASES: &[Case] = &[
         statuses: &[
             "pod: Running, PodReadyToStartContainers, Initialized",
             "app: waiting CrashLoopBackOff; last Completed 0; restarts 1",
+        ],
+    },
+    Case {
+        title: "a restart of all containers goes on",
+        pod: RULE, policy: "never", survives: true,
+        before: "set-up; init created; init started; init exited 0; init removed; app created; app started; helper created; \
+                 helper started; app exited 42; app removed; helper killed-by 9; helper removed",
+        actions: &["create init"],
+        statuses: &[
+            "pod: Pending, PodReadyToStartContainers, Initialized",
+            "init: waiting CrashLoopBackOff; last ContainerStatusUnknown 137; restarts 2",
+            "app: waiting CrashLoopBackOff; last ContainerStatusUnknown 137; restarts 1",
+            "helper: waiting CrashLoopBackOff; last ContainerStatusUnknown 137; restarts 1",
         ],
     },
     Case {

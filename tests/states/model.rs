@@ -71,6 +71,7 @@ const LATER: &str = r#"
 name = "demo"
 restart-policy = "never"
 after = ["base"]
+active-deadline = "5m"
 
 [[init-containers]]
 name = "init"
@@ -81,6 +82,8 @@ command = ["/bin/init"]
 name = "app"
 rootfs = "/srv/app"
 command = ["/bin/app"]
+restart-policy = "never"
+restart-policy-rules = [{ action = "restart-all-containers", exit-codes = { operator = "in", values = [42] } }]
 "#;
 
 /// The other.
@@ -183,6 +186,7 @@ const CONTAINER_EVENTS: &[Happening] = &[
     happening("post-start hook fails", "app post-start fails"),
     happening("pre-stop hook succeeds", "app pre-stop succeeds"),
     happening("pre-stop hook fails", "app pre-stop fails"),
+    happening("its configuration changes", "app changed"),
     happening("termination message", "app message it was the disk"),
     happening("end of its log", "app last-lines it was the disk"),
     happening("time passes", ""),
@@ -196,6 +200,7 @@ const POD: &[Case] = &[
     case("SettingUp", "BASE"),
     case("Active, its init container runs", "BASE; set-up; init created; init started"),
     case("Active, its main container runs", "BASE; UP; app created; app started"),
+    case("RestartingAll", "BASE; UP; app created; app started; app exited 42"),
     case("Stopping", "BASE; UP; app created; app started; stop"),
     case("TearingDown", "BASE; UP; app created; app started; stop; app exited 0; app removed"),
     case(
@@ -215,6 +220,7 @@ const POD_EVENTS: &[Happening] = &[
     happening("set up", "set-up"),
     happening("set-up failed", "set-up-failed"),
     happening("init container fails", "init exited 1"),
+    happening("main container asks to restart all", "app exited 42"),
     happening("main container ends, is removed", "app exited 0; app removed"),
     happening("torn down", "torn-down"),
     happening("tear-down failed", "tear-down-failed"),
@@ -278,13 +284,15 @@ fn pod_state(state: PodState) -> &'static str {
         PodState::Waiting { .. } => "Waiting",
         PodState::SettingUp => "SettingUp",
         PodState::Active => "Active",
+        PodState::RestartingAll { .. } => "RestartingAll",
         PodState::Stopping { .. } => "Stopping",
         PodState::TearingDown { .. } => "TearingDown",
         PodState::Ended { .. } => "Ended",
     }
 }
 
-const POD_STATES: [&str; 6] = ["Waiting", "SettingUp", "Active", "Stopping", "TearingDown", "Ended"];
+const POD_STATES: [&str; 7] =
+    ["Waiting", "SettingUp", "Active", "RestartingAll", "Stopping", "TearingDown", "Ended"];
 
 /// What is looked at.
 #[derive(Clone, Copy, PartialEq)]
@@ -438,7 +446,10 @@ fn ends() -> String {
 
 fn is_failure(reason: PodStopReason) -> bool {
     match reason {
-        PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => true,
+        PodStopReason::InitFailed(_)
+        | PodStopReason::DependencyFailed(_)
+        | PodStopReason::DeadlineExceeded
+        | PodStopReason::RestartedTooOften => true,
         PodStopReason::Completed | PodStopReason::Requested => false,
     }
 }
@@ -500,6 +511,7 @@ fn kind(event: &Event) -> &'static str {
         Event::PodTornDown(_) => "PodTornDown",
         Event::PodTearDownFailed(..) => "PodTearDownFailed",
         Event::StopRequested(_) => "StopRequested",
+        Event::ContainerChanged(_) => "ContainerChanged",
         Event::Container(_, _, event) => match event {
             ContainerEvent::Created => "Created",
             ContainerEvent::CreateFailed(_) => "CreateFailed",
@@ -516,12 +528,13 @@ fn kind(event: &Event) -> &'static str {
     }
 }
 
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 17] = [
     "PodSetUp",
     "PodSetUpFailed",
     "PodTornDown",
     "PodTearDownFailed",
     "StopRequested",
+    "ContainerChanged",
     "Created",
     "CreateFailed",
     "Started",

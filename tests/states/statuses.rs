@@ -66,6 +66,41 @@ command = ["/bin/app"]
 post-start = { exec = { command = ["/bin/begin"] } }
 "#;
 
+/// One that is not to run for longer than a minute.
+const DEADLINE: &str = r#"
+name = "demo"
+restart-policy = "POLICY"
+active-deadline = "1m"
+
+[[containers]]
+name = "app"
+rootfs = "/srv/app"
+command = ["/bin/app"]
+"#;
+
+/// An init container, and two main containers, of which one can have all restarted.
+pub(crate) const RULE: &str = r#"
+name = "demo"
+restart-policy = "POLICY"
+
+[[init-containers]]
+name = "init"
+rootfs = "/srv/init"
+command = ["/bin/init"]
+
+[[containers]]
+name = "app"
+rootfs = "/srv/app"
+command = ["/bin/app"]
+restart-policy = "never"
+restart-policy-rules = [{ action = "restart-all-containers", exit-codes = { operator = "in", values = [42] } }]
+
+[[containers]]
+name = "helper"
+rootfs = "/srv/app"
+command = ["/bin/helper"]
+"#;
+
 fn terminated(end: &Terminated<'_>) -> String {
     let mut text = format!("{} {}", end.reason.name(), end.exit_code);
     if let Some(signal) = end.signal {
@@ -260,6 +295,35 @@ const ROWS: &[Row] = &[
      "set-up; app created; app started; app post-start fails; wait 5; app exited 0; app removed; app created", &[
         "pod: Running, PodReadyToStartContainers, Initialized",
         "app: waiting PostStartHookError; last Completed 0 after 5 ms; restarts 1",
+    ]),
+    ("a rule restarts all containers: they are stopped", RULE, "never",
+     "set-up; init created; init started; init exited 0; init removed; app created; app started; helper created; helper started;
+      wait 5; app exited 42", &[
+        "pod: Running, PodReadyToStartContainers, AllContainersRestarting, Initialized",
+        "init: terminated Completed 0 after 0 ms; ready",
+        "app: terminated Error 42 after 5 ms",
+        "helper: running for 5 ms; started",
+    ]),
+    ("and start from the first one on", RULE, "never",
+     "set-up; init created; init started; init exited 0; init removed; app created; app started; helper created; helper started;
+      wait 5; app exited 42; app removed; helper killed-by 9; helper removed", &[
+        "pod: Pending, PodReadyToStartContainers, Initialized",
+        "init: waiting RestartingAllContainers; last Completed 0 after 0 ms; restarts 1",
+        "app: waiting RestartingAllContainers; last Error 42 after 5 ms",
+        "helper: waiting RestartingAllContainers; last RestartingAllContainers 137 (signal 9) after 5 ms",
+    ]),
+    ("the pod is Pending while its init containers run again", RULE, "never",
+     "set-up; init created; init started; init exited 0; init removed; app created; app started; helper created; helper started;
+      wait 5; app exited 42; app removed; helper killed-by 9; helper removed; init created; init started", &[
+        "pod: Pending, PodReadyToStartContainers, Initialized",
+        "init: running for 0 ms; last Completed 0 after 0 ms; restarts 1; started",
+        "app: waiting RestartingAllContainers; last Error 42 after 5 ms",
+        "helper: waiting RestartingAllContainers; last RestartingAllContainers 137 (signal 9) after 5 ms",
+    ]),
+    ("a pod whose active deadline is over", DEADLINE, "never",
+     "set-up; app created; app started; wait 60000; app killed-by 15; app removed; torn-down", &[
+        "pod: Failed DeadlineExceeded, Initialized",
+        "app: terminated Error 143 (signal 15) after 60000 ms",
     ]),
     ("a termination message is told with the end", ONE, "never",
      "set-up; app created; app started; app message no disk; wait 5; app exited 1; app last-lines other", &[
