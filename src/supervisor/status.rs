@@ -397,8 +397,7 @@ pub fn pod_status<'a>(view: &PodView<'a>) -> PodStatus<'a> {
                 PodStopReason::Completed
                 | PodStopReason::InitFailed(_)
                 | PodStopReason::DependencyFailed(_)
-                | PodStopReason::Requested
-                | PodStopReason::RestartedTooOften,
+                | PodStopReason::Requested,
             ),
         ) => None,
         (Phase::Failed, Some(PodStopReason::DeadlineExceeded)) => Some(PodReason::DeadlineExceeded),
