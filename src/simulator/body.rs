@@ -73,6 +73,17 @@ impl Body {
         matches!(self.process, Process::Runs(_))
     }
 
+    /// Nothing of it is left after the supervisor. What it has done stays counted.
+    pub(super) fn end_with_supervisor(&mut self) {
+        *self = Body {
+            creates: self.creates,
+            starts: self.starts,
+            runs: self.runs,
+            removals: self.removals,
+            ..Body::default()
+        };
+    }
+
     /// Whether its own command runs in this instance.
     pub(super) fn runs_as(&self, instance: Instance) -> bool {
         self.runs() && self.instance == instance

@@ -19,6 +19,8 @@
 //! |---|---|---|
 //! | `until` | when to stop looking, for pods that do not end | their end |
 //! | `stops` | list of times at which the stop is requested | none |
+//! | `supervisor-restarts` | list of times at which the supervisor is killed, and the next one begins | none |
+//! | `loses-volumes` | whether no volume outlives the supervisor | false |
 //! | `goals` | (list) what each stop is for: "exit", "power-off", "halt", "reboot", "rescue" | "exit" |
 //! | `has-no-watchdog` | whether the machine file's watchdog is not running, as for an ordinary process | false |
 //! | `shows-probes` | whether the log has a line for each try of a probe | false |
@@ -75,7 +77,7 @@ use crate::supervisor::action::Action;
 use crate::supervisor::announcer::Announcer;
 use crate::supervisor::event::{ContainerEvent, Event, Goal};
 use crate::supervisor::hook::HookKind;
-use crate::supervisor::kept::Kept;
+use crate::supervisor::kept::{self, Kept};
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{ExitStatus, Instance, failure};
 use crate::supervisor::{Outcome as Exit, Supervisor};
@@ -95,6 +97,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug)]
 enum Happening {
     StopRequest(Goal),
+    SupervisorRestarts,
     /// Something ends as it must.
     Ends(Event),
     /// A runtime call has ended; it is this one, unless it was killed.
@@ -200,6 +203,9 @@ impl World {
             world.supervisor.mind_watchdog();
         }
         world.resolve_names()?;
+        for at in world.script.supervisor_restarts.clone() {
+            world.schedule(at, Happening::SupervisorRestarts);
+        }
         for (nth, at) in world.script.stops.clone().into_iter().enumerate() {
             let goal = world.script.goal(nth);
             world.schedule(at, Happening::StopRequest(goal));
@@ -217,8 +223,7 @@ impl World {
     /// `survives`: the pod's volumes are still there.
     #[must_use]
     pub fn restored(mut self, id: PodId, kept: &[Kept], survives: bool) -> World {
-        self.supervisor.restore(id, kept, survives, self.now);
-        self.witness.note_restored(id, kept, survives);
+        self.restore(id, kept, survives);
         self
     }
 
@@ -323,6 +328,47 @@ impl World {
         self.perform_all()?;
         self.tell_manager();
         Ok(Some(next))
+    }
+
+    /// The supervisor is killed, and everything that runs with it; the next one begins with what
+    /// was kept. `survives`: the volumes of all pods are still there.
+    ///
+    /// # Errors
+    ///
+    /// An invariant is broken.
+    pub fn restart_supervisor(&mut self, survives: bool) -> Result<(), Broken> {
+        let kept: Vec<(PodId, Option<Vec<Kept>>)> =
+            self.supervisor.views().map(|view| (view.id, kept::keep(&view).map(Iterator::collect))).collect();
+        self.supervisor = Supervisor::new(Rc::clone(&self.plan));
+        if !self.script.has_no_watchdog {
+            self.supervisor.mind_watchdog();
+        }
+        self.announcer = self.script.manager.as_ref().map(|manager| Announcer::new(manager.watchdog));
+        self.happenings.retain(|_, happening| {
+            matches!(
+                happening,
+                Happening::StopRequest(_)
+                    | Happening::SupervisorRestarts
+                    | Happening::Ends(Event::ContainerChanged(_))
+            )
+        });
+        for body in &mut self.bodies {
+            body.end_with_supervisor();
+        }
+        self.witness = Witness::new(Rc::clone(&self.plan));
+        for (id, kept) in kept {
+            if let Some(kept) = kept {
+                self.restore(id, &kept, survives);
+            }
+        }
+        self.perform_all()
+    }
+
+    fn restore(&mut self, id: PodId, kept: &[Kept], survives: bool) {
+        self.supervisor.restore(id, kept, survives, self.now);
+        if survives {
+            self.witness.note_kept(id, kept);
+        }
     }
 
     /// Takes steps until `at`, and stands there: what happens at that time has happened. Returns
@@ -492,6 +538,7 @@ impl World {
                 self.witness.note_stop_request();
                 self.deliver(Event::StopRequested(goal))
             }
+            Happening::SupervisorRestarts => self.restart_supervisor(!self.script.loses_volumes),
             Happening::Ends(event) => self.emit(event),
             Happening::CallReturns(id, call) => self.end_call(id, call),
             Happening::Starts(id, instance) => {

@@ -18,6 +18,10 @@ use crate::time::Instant;
 pub struct Script {
     /// When to stop looking at pods that do not end.
     pub until: Option<Instant>,
+    /// When the supervisor is killed and the next one begins.
+    pub supervisor_restarts: Vec<Instant>,
+    /// Whether no volume outlives the supervisor.
+    pub loses_volumes: bool,
     /// When somebody requests the stop.
     pub stops: Vec<Instant>,
     /// What for; the last one is for all further stops.
@@ -241,6 +245,9 @@ impl Script {
             shows_probes: table.flag("shows-probes")?,
             ..Script::default()
         };
+        let restarts = table.durations("supervisor-restarts")?.unwrap_or_default();
+        script.supervisor_restarts = restarts.into_iter().map(|it| Instant::ZERO.after(it)).collect();
+        script.loses_volumes = table.flag("loses-volumes")?;
         let stops = table.durations("stops")?.unwrap_or_default();
         script.stops = stops.into_iter().map(|it| Instant::ZERO.after(it)).collect();
         script.goals = table.each("goals", goal)?.unwrap_or_default();

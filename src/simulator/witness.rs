@@ -90,18 +90,15 @@ impl Witness {
         }
     }
 
-    /// A supervisor before has come so far.
-    pub(super) fn note_restored(&mut self, id: PodId, kept: &[Kept], survives: bool) {
+    /// The supervisor begins with this of a pod.
+    pub(super) fn note_kept(&mut self, id: PodId, kept: &[Kept]) {
         let Some(pod) = self.plan.pods.get(id.index()) else { return };
-        let containers = self.plan.containers.get(pod.containers()).unwrap_or_default();
-        let facts = self.facts.get_mut(pod.containers()).unwrap_or_default();
-        for ((container, facts), kept) in containers.iter().zip(facts).zip(kept) {
-            let succeeded = kept.exit.is_some_and(|exit| exit.is_success(container.role));
-            facts.passed = survives && container.role == Role::Init && succeeded;
-            if let (true, Some(exit)) = (survives, kept.exit) {
-                facts.exit = Some((exit, Instant::ZERO));
-                facts.exit_is_newest = true;
-            }
+        let facts = self.facts.get_mut(pod.containers()).into_iter().flatten();
+        for (position, (facts, own)) in facts.zip(kept).enumerate() {
+            // What is behind it has run, so it was passed: an earlier sidecar holds nobody up.
+            let later = kept.iter().skip(position + 1).any(|later| later.ran);
+            facts.passed = later || own.exit.is_some_and(|exit| exit.is_success(Role::Init));
+            facts.was_created = own.ran;
         }
     }
 

@@ -3,7 +3,7 @@
 use super::pod::{Member, PodState, PodStopReason, PodView};
 use super::policy::Policy;
 use super::record::{Cause, State};
-use super::status::{self, ContainerState, StatusView};
+use super::status::{self, ContainerState, StatusView, Terminated, TerminatedReason};
 use crate::config::plan::Role;
 
 /// The phase of a pod, in Kubernetes' words.
@@ -51,6 +51,8 @@ pub fn phase(view: &PodView) -> Phase {
         {
             // It begins again with its init containers, which have run before.
             Phase::Running if is_initializing(view) => Phase::Pending,
+            // A main container that could not be started is not started any more.
+            Phase::Running if view.record.stop_reason().is_some() && !has_initialized(view) => Phase::Pending,
             phase @ (Phase::Pending | Phase::Running) => phase,
             Phase::Succeeded | Phase::Failed if has_initialized(view) => Phase::Running,
             Phase::Succeeded | Phase::Failed => Phase::Pending,
@@ -125,9 +127,7 @@ impl Count {
                 return;
             }
         };
-        if end.exit_code != 0 && !view.restartable {
-            self.failed_init += 1;
-        }
+        self.failed_init += u32::from(end.exit_code != 0 && is_last(view, &end));
     }
 
     fn add_sidecar(&mut self, view: &StatusView) {
@@ -155,11 +155,11 @@ impl Count {
             Some((ContainerState::Terminated(end), _)) => {
                 self.stopped += 1;
                 self.succeeded += u32::from(end.exit_code == 0);
-                self.last += u32::from(!view.restartable);
+                self.last += u32::from(is_last(view, &end));
             }
-            Some((ContainerState::Waiting { .. }, Some(_))) => {
+            Some((ContainerState::Waiting { .. }, Some(end))) => {
                 self.stopped += 1;
-                self.last += u32::from(!view.restartable);
+                self.last += u32::from(is_last(view, &end));
             }
             Some((ContainerState::Waiting { .. }, None)) => self.waiting += 1,
         }
@@ -180,6 +180,11 @@ impl Count {
         }
         if self.succeeded == self.stopped { Phase::Succeeded } else { Phase::Failed }
     }
+}
+
+/// Whether a container stays as it ended. Who was ended to have all restarted does not.
+fn is_last(view: &StatusView, end: &Terminated) -> bool {
+    !view.restartable && end.reason != TerminatedReason::RestartingAllContainers
 }
 
 /// The phase that the statuses of its containers give a pod, before anything is held back.

@@ -81,7 +81,17 @@ fn container_status(status: &Value) -> Result<ContainerStatus<'static>, String> 
     };
     Ok(ContainerStatus {
         state,
-        last_state: if last { Some(ended("lastExitCode")?) } else { None },
+        last_state: if last {
+            let end = ended("lastExitCode")?;
+            Some(match word("lastReason") {
+                Some("RestartingAllContainers") => {
+                    Terminated { reason: TerminatedReason::RestartingAllContainers, ..end }
+                }
+                Some(_) | None => end,
+            })
+        } else {
+            None
+        },
         restart_count: 0,
         started: flag_of(status, "started"),
         ready: flag_of(status, "ready"),

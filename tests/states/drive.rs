@@ -53,6 +53,11 @@ impl Drive {
         self.act()
     }
 
+    /// Whether nothing of the pod of this name is left.
+    pub(crate) fn has_ended(&self, pod: &str) -> bool {
+        self.view(pod).record.is_ended()
+    }
+
     /// The pod of this name.
     pub(crate) fn view(&self, pod: &str) -> PodView<'_> {
         self.supervisor.view(self.pod(pod)).unwrap()
