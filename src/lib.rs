@@ -20,6 +20,7 @@
 //! | [`linux`] | effects | every system call |
 //! | [`run`] | | the loop |
 //! | [`boot`] | | the first process of a machine, around the loop |
+//! | [`simulate`] | | pods under assumptions, on paper |
 //! | [`service`] | | between the service manager and the loop |
 
 pub mod boot;
@@ -32,6 +33,7 @@ pub mod oci;
 pub mod outline;
 pub mod run;
 pub mod service;
+pub mod simulate;
 pub mod simulator;
 pub mod supervisor;
 pub mod time;

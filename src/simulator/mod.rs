@@ -38,6 +38,7 @@
 //! | `runs` | (list) how long its command runs: duration or "forever" | init container: 1 s, others: forever |
 //! | `exits` | (list) how it ends then: exit code, "signal 11", "unknown" | 0 |
 //! | `oom-killed` | (list) whether the OOM killer took a process of it by then, as the cgroup tells | false |
+//! | `oom-from` | (list) how long its command must have run for that | 0 |
 //! | `ignores-sigterm` | whether only SIGKILL ends it | false |
 //! | `stops-after` | time from SIGTERM to its end | 100 ms |
 //! | `stops-with` | how it ends after SIGTERM | 0 |
@@ -52,10 +53,17 @@
 //! Answers to probes: `yes`, `no`, `never` (silence until the try is cancelled), `cannot` (the
 //! try could not be made). An answer comes 1 ms after the question.
 
+pub mod assumption;
+mod axis;
 mod body;
+pub mod casting;
+pub mod chart;
 pub mod invariants;
+pub mod notation;
+pub mod recording;
 pub mod script;
 pub mod timeline;
+pub mod transcript;
 mod witness;
 
 use core::time::Duration;

@@ -90,6 +90,8 @@ pub struct ContainerScript {
     pub exits: Vec<ExitStatus>,
     /// One for each run, the last for all further ones.
     pub oom_killed: Vec<bool>,
+    /// How long its command must have run for that; one for each run, the last for all further ones.
+    pub oom_from: Vec<Duration>,
     /// Whether only SIGKILL ends it.
     pub ignores_sigterm: bool,
     /// Time from the stop signal to its end.
@@ -154,6 +156,7 @@ impl Default for ContainerScript {
             start_delay: Duration::ZERO,
             exits: vec![ExitStatus::Code(0)],
             oom_killed: vec![false],
+            oom_from: vec![Duration::ZERO],
             ignores_sigterm: false,
             stops_after: millis(100),
             stops_with: ExitStatus::Code(0),
@@ -271,6 +274,7 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
         start_delay: keys.duration("start-delay")?.unwrap_or(default.start_delay),
         exits: keys.each("exits", status)?.unwrap_or(default.exits),
         oom_killed: keys.flags("oom-killed")?.unwrap_or(default.oom_killed),
+        oom_from: keys.durations("oom-from")?.unwrap_or(default.oom_from),
         ignores_sigterm: keys.flag("ignores-sigterm")?,
         stops_after: keys.duration("stops-after")?.unwrap_or(default.stops_after),
         stops_with: keys.text("stops-with")?.map_or(Ok(default.stops_with), |text| status(&text))?,

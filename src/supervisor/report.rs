@@ -487,7 +487,8 @@ impl core::fmt::Display for Pause {
     }
 }
 
-struct Ended(Exit);
+/// How a process ended, in words.
+pub(crate) struct Ended(pub(crate) Exit);
 
 impl core::fmt::Display for Ended {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -509,7 +510,7 @@ impl core::fmt::Display for Ended {
 
 /// The name of a signal whose number is the same on all of Linux' architectures that we build
 /// for (signal(7), column x86/ARM).
-fn signal_name(signal: u8) -> Option<&'static str> {
+pub(crate) fn signal_name(signal: u8) -> Option<&'static str> {
     Some(match signal {
         1 => "SIGHUP",
         2 => "SIGINT",
