@@ -16,6 +16,12 @@ pub const POD_CONTAINERS_MAX: usize = 64;
 /// Volumes of one pod, and mounts, devices or capabilities of one container.
 pub const LIST_MAX: usize = 64;
 
+/// Restart policy rules of one container (Kubernetes: 20).
+pub const RESTART_RULES_MAX: usize = 20;
+
+/// Exit codes in one of them (Kubernetes: 255).
+pub const EXIT_CODES_MAX: usize = 255;
+
 /// Arguments of one command, and variables of one environment.
 pub const WORDS_MAX: usize = 256;
 
@@ -46,6 +52,10 @@ pub const PROBE_PERIOD_MIN: Duration = Duration::from_millis(10);
 /// Least time between the stop signal and SIGKILL (Kubernetes rule: two seconds, whatever is
 /// left of the grace period).
 pub const GRACE_MIN: Duration = Duration::from_secs(2);
+
+/// How long a hook may take that is not ended by a grace period. Kubernetes has no such bound; one day
+/// is more than any post-start hook means to take, and a hook that hangs is a failure some time.
+pub const HOOK_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// What is reported but not yet written down. Past it reports are counted as lost: one wake-up
 /// cannot usefully say more than one line about every container and pod.

@@ -6,10 +6,13 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::config::plan::{
-    Check, Container, Image, OnFailure, Plan, Pod, Probe, Resources, RestartPolicy, Role,
+    Check, Container, Hook, Image, OnFailure, Operator, Plan, Pod, Probe, Resources, RestartAction,
+    RestartPolicy, RestartRule, Role,
 };
-use crate::config::{write_cpu, write_duration, write_memory};
+use crate::config::signal::StopSignal;
+use crate::config::{admission, write_cpu, write_duration, write_memory};
 use crate::limits::GRACE_MIN;
+use crate::supervisor::policy::Policy;
 
 /// Describes every pod in start order, then the order of the pods if there is more than one.
 ///
@@ -28,7 +31,26 @@ pub fn outline(plan: &Plan) -> String {
         out.truncate(out.trim_end().len());
         out.push('\n');
     }
+    write_requests(&mut out, plan);
     out
+}
+
+/// What of the machine is spoken for, as far as it is known what it has.
+fn write_requests(out: &mut String, plan: &Plan) {
+    let (requested, left) = (admission::requested(plan), plan.capacity.without(plan.machine.reserved));
+    let part = |name: &str, requested: Option<u64>, left: Option<u64>, write: fn(u64) -> String| {
+        Some(format!("{} of {} {name}", write(requested.unwrap_or(0)), write(left?)))
+    };
+    let parts: Vec<String> = [
+        part("memory", requested.memory, left.memory, write_memory),
+        part("cpu", requested.cpu_millis, left.cpu_millis, write_cpu),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !parts.is_empty() {
+        let _ = writeln!(out, "requested by all pods: {}", parts.join(", "));
+    }
 }
 
 fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container]) {
@@ -47,7 +69,7 @@ fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container])
         write_duration(GRACE_MIN)
     );
     write_probes(out, containers);
-    write_restarts(out, pod);
+    write_restarts(out, pod, containers);
     if pod.essential {
         let failed = match pod.on_failure {
             OnFailure::Nothing => "it stays failed",
@@ -71,23 +93,43 @@ fn start_stages<'p>(pod: &Pod, containers: &'p [Container]) -> Vec<Stage<'p>> {
         let part = describe_part(container);
         match container.role {
             Role::Init => {
-                let failed = match pod.restart_policy {
+                let failed = match Policy::of(pod, container).effective() {
                     RestartPolicy::Always | RestartPolicy::OnFailure => "started again until then",
                     RestartPolicy::Never => "else the pod has failed",
                 };
                 stages.push(vec![(name, format!("{part}, must end with exit code 0, {failed}"))]);
             }
             Role::Sidecar => {
-                let wait = match &container.probes.startup {
-                    None => "next waits until it runs".to_owned(),
-                    Some(probe) => format!("next waits for its startup probe: {}", describe_startup(probe)),
+                let hook = container.hooks.post_start.as_ref().map(describe_hook);
+                let wait = match (&container.probes.startup, hook) {
+                    (None, None) => "next waits until it runs".to_owned(),
+                    (None, Some(hook)) => format!("next waits for its post-start hook: {hook}"),
+                    (Some(probe), None) => {
+                        format!(
+                            "next waits for its startup probe: {}{}",
+                            describe_startup(probe),
+                            describe_grace(probe)
+                        )
+                    }
+                    (Some(probe), Some(hook)) => format!(
+                        "next waits for its post-start hook: {hook}; then for its startup probe: {}{}",
+                        describe_startup(probe),
+                        describe_grace(probe)
+                    ),
                 };
                 stages.push(vec![(name, format!("{part}, {wait}"))]);
             }
-            Role::Main => mains.push((name, part)),
+            Role::Main => match &container.hooks.post_start {
+                Some(hook) => {
+                    let next = if is_last_main(containers, container) { "" } else { ", next waits for it" };
+                    mains.push((name, format!("{part}, post-start hook: {}{next}", describe_hook(hook))));
+                }
+                None => mains.push((name, part)),
+            },
         }
     }
-    if mains.len() > 1 {
+    let waits = |container: &Container| container.role == Role::Main && container.hooks.post_start.is_some();
+    if mains.len() > 1 && !containers.iter().any(waits) {
         for (_, text) in &mut mains {
             text.push_str(", all of them together");
         }
@@ -116,13 +158,43 @@ fn stop_stages(containers: &[Container]) -> Vec<Stage<'_>> {
         match container.role {
             // Has ended long before, or is stopped at once with the main containers.
             Role::Init => {}
-            Role::Main => mains.push((&container.name, "main container".to_owned())),
-            Role::Sidecar => sidecars.push(vec![(&container.name, "sidecar".to_owned())]),
+            Role::Main => mains.push((&container.name, describe_stop("main container", container))),
+            Role::Sidecar => sidecars.push(vec![(&container.name, describe_stop("sidecar", container))]),
         }
     }
     sidecars.push(mains);
     sidecars.reverse();
     sidecars
+}
+
+/// What is not as it is for every container.
+fn describe_stop(part: &str, container: &Container) -> String {
+    let mut text = part.to_owned();
+    if let Some(hook) = &container.hooks.pre_stop {
+        let when = match container.role {
+            Role::Sidecar => " at once",
+            Role::Init | Role::Main => "",
+        };
+        let _ = write!(text, ", pre-stop hook{when}: {}", describe_hook(hook));
+    }
+    if container.stop_signal != StopSignal::SIGTERM {
+        let _ = write!(text, ", {}", container.stop_signal.name());
+    }
+    if let Some(grace) = container.termination_grace_period {
+        let _ = write!(text, ", SIGKILL after {}", write_duration(grace.max(GRACE_MIN)));
+    }
+    text
+}
+
+fn describe_hook(hook: &Hook) -> String {
+    match hook {
+        Hook::Ask(check) => describe_check(check),
+        Hook::Sleep(time) => format!("sleep {}", write_duration(*time)),
+    }
+}
+
+fn is_last_main(containers: &[Container], container: &Container) -> bool {
+    containers.last().is_some_and(|last| last.name == container.name)
 }
 
 fn write_numbered(out: &mut String, stages: &[Stage<'_>]) {
@@ -143,14 +215,19 @@ fn write_probes(out: &mut String, containers: &[Container]) {
         let name = container.name.as_str();
         let probes = &container.probes;
         if let (Role::Main, Some(probe)) = (container.role, &probes.startup) {
-            lines.push((name, "startup", format!("{}, else restarted", describe_startup(probe))));
+            let grace = describe_grace(probe);
+            lines.push((name, "startup", format!("{}, else restarted{grace}", describe_startup(probe))));
         }
         if let Some(probe) = &probes.liveness {
             let failures = times(probe.failure_threshold);
             lines.push((
                 name,
                 "liveness",
-                format!("{}, restarted after {failures} without success", describe(probe)),
+                format!(
+                    "{}, restarted after {failures} without success{}",
+                    describe(probe),
+                    describe_grace(probe)
+                ),
             ));
         }
         if let Some(probe) = &probes.readiness {
@@ -178,11 +255,7 @@ fn describe_startup(probe: &Probe) -> String {
 }
 
 fn describe(probe: &Probe) -> String {
-    let mut text = match &probe.check {
-        Check::Exec { command } => format!("exec {}", quote_words(command)),
-        Check::HttpGet { host, port, path } => format!("GET http://{}{path}", SocketAddr::new(*host, *port)),
-        Check::TcpSocket { host, port } => format!("connect to {}", SocketAddr::new(*host, *port)),
-    };
+    let mut text = describe_check(&probe.check);
     let _ = write!(text, " every {}", write_duration(probe.period));
     if probe.timeout != DEFAULT_TIMEOUT {
         let _ = write!(text, " within {}", write_duration(probe.timeout));
@@ -191,6 +264,21 @@ fn describe(probe: &Probe) -> String {
         let _ = write!(text, " from {} on", write_duration(probe.initial_delay));
     }
     text
+}
+
+fn describe_grace(probe: &Probe) -> String {
+    match probe.termination_grace_period {
+        Some(grace) => format!(", SIGKILL after {}", write_duration(grace.max(GRACE_MIN))),
+        None => String::new(),
+    }
+}
+
+fn describe_check(check: &Check) -> String {
+    match check {
+        Check::Exec { command } => format!("exec {}", quote_words(command)),
+        Check::HttpGet { host, port, path } => format!("GET http://{}{path}", SocketAddr::new(*host, *port)),
+        Check::TcpSocket { host, port } => format!("connect to {}", SocketAddr::new(*host, *port)),
+    }
 }
 
 /// What nobody needs to be told about a probe: Kubernetes' default.
@@ -217,11 +305,10 @@ fn quote_words(words: &[String]) -> String {
     quoted.join(" ")
 }
 
-fn write_restarts(out: &mut String, pod: &Pod) {
+fn write_restarts(out: &mut String, pod: &Pod, containers: &[Container]) {
     let policy = match pod.restart_policy {
-        RestartPolicy::Always => "always",
-        RestartPolicy::OnFailure => "on failure",
         RestartPolicy::Never => "never (sidecars always)",
+        RestartPolicy::Always | RestartPolicy::OnFailure => policy_name(pod.restart_policy),
     };
     let backoff = &pod.restart_backoff;
     let pauses = if backoff.initial.is_zero() {
@@ -235,6 +322,43 @@ fn write_restarts(out: &mut String, pod: &Pod) {
         )
     };
     let _ = writeln!(out, "  restarts: {policy}, {pauses}");
+    let own = containers.iter().filter(|container| {
+        let own_policy = container.role != Role::Sidecar && container.restart_policy.is_some();
+        own_policy || !container.restart_policy_rules.is_empty()
+    });
+    let own: Vec<&Container> = own.collect();
+    let width = own.iter().map(|container| container.name.len()).max().unwrap_or(0);
+    for container in own {
+        let mut text = String::new();
+        for rule in &container.restart_policy_rules {
+            let _ = write!(text, "{}; ", describe_rule(rule));
+        }
+        let otherwise = if text.is_empty() { "" } else { "else " };
+        let policy = policy_name(Policy::of(pod, container).effective());
+        let _ = writeln!(out, "    {:width$}  {text}{otherwise}{policy}", container.name);
+    }
+}
+
+fn policy_name(policy: RestartPolicy) -> &'static str {
+    match policy {
+        RestartPolicy::Always => "always",
+        RestartPolicy::OnFailure => "on failure",
+        RestartPolicy::Never => "never",
+    }
+}
+
+fn describe_rule(rule: &RestartRule) -> String {
+    let values: Vec<String> = rule.values.iter().map(u8::to_string).collect();
+    let codes = match (rule.operator, values.is_empty()) {
+        (Operator::In, true) => "on no exit code".to_owned(),
+        (Operator::In, false) => format!("on exit code {}", values.join(", ")),
+        (Operator::NotIn, true) => "on any exit code".to_owned(),
+        (Operator::NotIn, false) => format!("on any exit code but {}", values.join(", ")),
+    };
+    match rule.action {
+        RestartAction::Restart => codes,
+        RestartAction::RestartAllContainers => format!("{codes} all containers of the pod"),
+    }
 }
 
 /// A table with one line a container and one for the pod.
@@ -255,11 +379,14 @@ fn write_resources(out: &mut String, pod: &Pod, containers: &[Container]) {
             amount(resources.limits.pids, |pids| pids.to_string()),
         ]
     };
+    let overhead = Resources { requests: pod.overhead, ..nothing };
+    let overhead = (overhead != nothing).then_some(overhead);
     let mut rows = vec![["request", "limit", "request", "limit", "limit"].map(str::to_owned)];
     let mut names = vec![String::new()];
     for (name, resources) in containers
         .iter()
         .map(|container| (container.name.as_str(), &container.resources))
+        .chain(overhead.as_ref().map(|overhead| ("(overhead)", overhead)))
         .chain([("(the pod)", &pod.resources)])
     {
         let [name, cells @ ..] = row(name, resources);

@@ -7,7 +7,7 @@ use crate::config::plan::Plan;
 use crate::config::{self};
 use crate::linux::notify::Manager;
 use crate::linux::signals::Signals;
-use crate::linux::{Host, output, sources};
+use crate::linux::{Host, capacity, output, sources};
 use crate::service::Service;
 use crate::supervisor::action::Action;
 use crate::supervisor::event::Goal;
@@ -30,7 +30,8 @@ pub fn load(files: &Files) -> Result<Plan, String> {
             return Err(errors.map(|error| format!("error: {error}\n")).collect());
         }
     };
-    let mut plan = config::load(machine.as_ref(), &pods).map_err(|problems| problems.to_string())?;
+    let mut plan = config::load_for(capacity::find(), machine.as_ref(), &pods)
+        .map_err(|problems| problems.to_string())?;
     if let Some(runtime) = &files.runtime {
         plan.machine.runtime = Some(runtime.clone());
     }

@@ -9,7 +9,7 @@ use crate::run;
 use crate::simulator::casting::cast;
 use crate::simulator::chart::chart;
 use crate::simulator::notation::notation;
-use crate::simulator::recording::record;
+use crate::simulator::recorder::record;
 use crate::simulator::transcript::transcript;
 
 /// Simulates, and prints or writes what happens. Returns the exit status.

@@ -14,7 +14,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use outrigger::config::plan::{HostProcess, Image, Plan, User, VolumeSource};
+use outrigger::config::plan::{Capacity, HostProcess, Image, Plan, User, VolumeSource};
 use outrigger::config::{self, Source};
 use outrigger::limits;
 use outrigger::outline::outline;
@@ -140,16 +140,19 @@ fn reports_cannot_steer_the_terminal() {
 fn examples_are_outlined() {
     let mut wrong = Vec::new();
     let machine = example("outrigger.toml");
-    let cases: [(&str, &[&str]); 5] = [
+    let cases: [(&str, &[&str]); 7] = [
         ("minimal", &["minimal.toml"]),
         ("gateway", &["gateway.toml"]),
         ("limits", &["limits.toml"]),
         ("host-process", &["host-process.toml"]),
+        ("hooks", &["hooks.toml"]),
         ("several-pods", &["several/network.toml", "several/web.toml", "several/clock.toml"]),
+        ("overhead", &["tests/outline/overhead.toml"]),
     ];
     for (name, files) in cases {
         let files = files.iter().map(|file| match file.strip_prefix("several/") {
             Some(file) => source(&folder("tests/outline/several-pods").join(file)),
+            None if file.starts_with("tests/") => source(&folder(file)),
             None => example(file),
         });
         let plan = config::load(Some(&machine), &files.collect::<Vec<_>>())
@@ -158,6 +161,66 @@ fn examples_are_outlined() {
             .extend(compare(&folder("tests/outline").join(name).with_extension("expected"), &outline(&plan)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn a_plan_for_a_known_machine_tells_what_of_it_is_requested() {
+    let load = |machine: &str| {
+        let pods = ["limits.toml", "minimal.toml"].map(example);
+        config::load(Some(&text_source("machine.toml", machine)), &pods).unwrap()
+    };
+    for (machine, expected) in [
+        ("", None),
+        ("capacity = { memory = \"512Mi\" }", Some("64Mi of 512Mi memory")),
+        (
+            "capacity = { memory = \"512Mi\", cpu = 2 }\nreserved = { memory = \"64Mi\", cpu = \"500m\" }",
+            Some("64Mi of 448Mi memory, 1 of 1500m cpu"),
+        ),
+    ] {
+        let text = outline(&load(machine));
+        let line = text.lines().find_map(|line| line.strip_prefix("requested by all pods: "));
+        assert_eq!(line, expected, "{text}");
+    }
+}
+
+#[test]
+fn what_the_pods_request_must_be_there() {
+    let pod = |resources: &str| {
+        text_source(
+            "pod.toml",
+            &format!(
+                "name = \"pod\"\n[[containers]]\nname = \"app\"\nrootfs = \"/srv\"\n\
+                 command = [\"/bin/app\"]\nresources = {{ {resources} }}\n"
+            ),
+        )
+    };
+    // A megabyte and a half: what is found counts in whole mebibytes.
+    let found = Capacity { memory: Some(1_500_000), cpu_millis: Some(2000) };
+    let machine = |text: &str| text_source("machine.toml", text);
+    for (resources, machine_file, expected) in [
+        ("requests = { memory = \"1Mi\", cpu = 2 }", "", None),
+        ("requests = { memory = 1048577 }", "", Some("more memory than")),
+        ("limits = { cpu = \"2001m\" }", "", Some("more cpu than")),
+        ("requests = { memory = \"2Mi\", cpu = 3 }", "", Some("more memory and cpu than")),
+        // What may be used on top of a request was not promised.
+        ("requests = { memory = 0, cpu = 0 }, limits = { memory = \"1Gi\", cpu = 8 }", "", None),
+        ("limits = { pids = 100 }", "reserved = { memory = \"1Gi\", cpu = 9 }", None),
+        ("requests = { memory = 1 }", "reserved = { memory = \"1Gi\" }", Some("more memory than")),
+        ("requests = { memory = \"2Mi\" }", "capacity = { memory = \"2Mi\" }", None),
+        ("requests = { cpu = 2 }", "capacity = { cpu = 1 }", Some("more cpu than")),
+    ] {
+        let loaded = config::load_for(found, Some(&machine(machine_file)), &[pod(resources)]);
+        match (loaded, expected) {
+            (Ok(plan), None) => assert!(plan.capacity.memory.is_some(), "{resources}"),
+            (Err(problems), Some(expected)) => {
+                assert!(problems.to_string().contains(expected), "{resources}: {problems}");
+            }
+            (Ok(_), Some(_)) => panic!("{resources}, {machine_file}: was admitted"),
+            (Err(problems), None) => panic!("{resources}, {machine_file}: {problems}"),
+        }
+        // Of a machine that nobody knows nothing is said.
+        assert!(config::load(None, &[pod(resources)]).is_ok(), "{resources}");
+    }
 }
 
 #[test]

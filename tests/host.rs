@@ -18,6 +18,7 @@ mod host {
     mod crowd;
     mod demo;
     mod demo_stop;
+    mod hooks;
     mod host_process;
     mod idle;
     mod inside;
@@ -31,6 +32,7 @@ mod host {
     mod probes;
     mod process;
     mod remains;
+    mod requests;
     mod run;
     mod runtime_faults;
     mod service;

@@ -136,7 +136,7 @@ fn the_same_events_at_the_same_times_give_the_same_log() {
 }
 
 /// Situations with everything that a stop can fall into.
-const SWEPT: [&str; 3] = ["sweep-start-to-end", "sweep-two-pods", "sweep-crashes"];
+const SWEPT: [&str; 4] = ["sweep-start-to-end", "sweep-two-pods", "sweep-crashes", "sweep-hooks"];
 
 /// A stop at any time: it ends, in order (the world watches that), and in time.
 #[test]

@@ -4,7 +4,7 @@
 use toml::Spanned;
 
 use super::nearest::nearest;
-use super::plan::{ContainerId, Machine, Plan, PodId};
+use super::plan::{Capacity, ContainerId, Machine, Plan, PodId};
 use super::pod::PodFile;
 use super::problem::{Place, ProblemList, quote};
 use crate::limits::{CONTAINERS_MAX, PODS_MAX};
@@ -12,9 +12,10 @@ use crate::limits::{CONTAINERS_MAX, PODS_MAX};
 /// Says what is wrong between the files.
 ///
 /// `all_readable`: whether every file was. Else a pod that is waited for may be in the one that
-/// was not, and nothing is said about it.
-pub(super) fn check_pods(pods: &[PodFile], all_readable: bool, problems: &mut ProblemList<'_>) {
-    check_capacity(pods, problems);
+/// was not, and nothing is said about it. Returns whether pods and names fit together, so that
+/// what they make up as a whole can be looked at.
+pub(super) fn check_pods(pods: &[PodFile], all_readable: bool, problems: &mut ProblemList<'_>) -> bool {
+    check_counts(pods, problems);
     let unique = check_unique(pods, problems);
     let complete = all_readable && pods.iter().all(|pod| pod.name.is_some());
     let mut no_self = true;
@@ -34,13 +35,14 @@ pub(super) fn check_pods(pods: &[PodFile], all_readable: bool, problems: &mut Pr
     if unique && no_self && pods.len() <= PODS_MAX {
         check_rings(pods, problems);
     }
+    unique && all_readable
 }
 
 fn find(pods: &[PodFile], wanted: &Spanned<String>) -> Option<usize> {
     pods.iter().position(|pod| pod.name.as_ref() == Some(wanted))
 }
 
-fn check_capacity(pods: &[PodFile], problems: &mut ProblemList<'_>) {
+fn check_counts(pods: &[PodFile], problems: &mut ProblemList<'_>) {
     if let Some(pod) = pods.get(PODS_MAX) {
         problems.begin_file(pod.file);
         let at = pod.name.as_ref().map_or(0..0, Spanned::span);
@@ -167,7 +169,7 @@ fn add_ring(pods: &[PodFile], ring: &[usize], problems: &mut ProblemList<'_>) {
 }
 
 /// The plan of pods between which nothing is wrong.
-pub(super) fn build_plan(machine: Machine, pods: Vec<PodFile>) -> Plan {
+pub(super) fn build_plan(machine: Machine, capacity: Capacity, pods: Vec<PodFile>) -> Plan {
     let order = sort(&pods);
     let place_of = |pod: usize| order.iter().position(|&position| position == pod);
     let id = |place: usize| PodId(u8::try_from(place).unwrap_or(u8::MAX));
@@ -186,7 +188,7 @@ pub(super) fn build_plan(machine: Machine, pods: Vec<PodFile>) -> Plan {
         })
         .collect();
     let mut files: Vec<Option<(PodFile, Vec<PodId>)>> = pods.into_iter().zip(waits_for).map(Some).collect();
-    let mut plan = Plan { machine, pods: Vec::new(), containers: Vec::new() };
+    let mut plan = Plan { machine, capacity, pods: Vec::new(), containers: Vec::new() };
     for position in order {
         let Some((file, after)) = files.get_mut(position).and_then(Option::take) else { continue };
         let first = ContainerId(u16::try_from(plan.containers.len()).unwrap_or(u16::MAX)).0;

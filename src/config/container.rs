@@ -1,19 +1,25 @@
 //! Reading one container.
 
+use core::time::Duration;
 use std::path::PathBuf;
 
 use toml::Spanned;
 
 use super::capability::read_capabilities;
 use super::expand::expand;
+use super::hook::read_hook;
 use super::nearest::nearest;
 use super::plan::{
-    Check, Container, Device, HostProcess, Image, Mount, Network, PodId, Probe, Probes, Role, Rootfs, User,
+    Check, Container, Device, Hook, Hooks, HostProcess, Image, Mount, Network, PodId, Probe, Probes, Role,
+    Rootfs, User,
 };
 use super::probe::read_probe;
 use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
 use super::resources::{Written, read_resources};
+use super::restart_policy::{Restarts, read_restarts};
+use super::signal::read_stop_signal;
+use super::value::INSTANT_MIN;
 use crate::limits::{EXPANDED_BYTES_MAX, LIST_MAX, WORDS_MAX};
 
 pub(super) const CONTAINER: TableKind = TableKind {
@@ -39,6 +45,11 @@ pub(super) const CONTAINER: TableKind = TableKind {
         "liveness-probe",
         "readiness-probe",
         "restart-policy",
+        "restart-policy-rules",
+        "post-start",
+        "pre-stop",
+        "stop-signal",
+        "termination-grace-period",
     ],
 };
 
@@ -70,6 +81,7 @@ pub(super) struct Surroundings<'p> {
     pub(super) volumes: Vec<Option<&'p str>>,
     pub(super) hostname: String,
     pub(super) network: Network,
+    pub(super) termination_grace_period: Duration,
 }
 
 /// A container, and where it says what is compared with others later.
@@ -89,7 +101,7 @@ pub(super) fn read_container(
     let name = table
         .take_required("name", problems, "add name = \"app\"")
         .and_then(|field| Some(Spanned::new(field.at(), field.name(problems)?.to_owned())));
-    let role = read_role(table.take("restart-policy"), section, problems);
+    let Restarts { role, policy, rules } = read_restarts(&mut table, section, problems);
     let source = table.take_one_of(&["rootfs", "bundle", "host-process"], problems);
     let mut variables = Variables::default();
     let image = match source {
@@ -121,6 +133,14 @@ pub(super) fn read_container(
         liveness: probe("liveness-probe"),
         readiness: probe("readiness-probe"),
     };
+    let mut hook = |key| {
+        let pod_grace = surroundings.termination_grace_period;
+        read_container_hook(table.take(key), role, on_host, pod_grace, &mut variables, problems)
+    };
+    let hooks = Hooks { post_start: hook("post-start"), pre_stop: hook("pre-stop") };
+    let stop_signal = table.take("stop-signal").and_then(|field| read_stop_signal(field, problems));
+    let grace =
+        table.take("termination-grace-period").and_then(|field| field.duration(INSTANT_MIN, problems));
     table.finish(problems);
     let container = Container {
         name: name.as_ref().map(|name| name.get_ref().clone()).unwrap_or_default(),
@@ -130,33 +150,13 @@ pub(super) fn read_container(
         image,
         resources: resources.of_container(),
         probes,
+        restart_policy: policy,
+        restart_policy_rules: rules,
+        hooks,
+        stop_signal: stop_signal.unwrap_or_default(),
+        termination_grace_period: grace,
     };
     Some(ContainerFile { container, name, resources })
-}
-
-/// An init container with any restart policy counts as the sidecar that it was meant to be, so
-/// that a misspelt policy leads to one message only.
-fn read_role(field: Option<Field<'_>>, section: Section, problems: &mut ProblemList<'_>) -> Role {
-    match (section, field) {
-        (Section::Init, None) => Role::Init,
-        (Section::Init, Some(field)) => {
-            let help = "\"always\" makes a sidecar; without the key it is a regular init container \
-                        and follows the pod's policy";
-            let policy = field.string(problems, help);
-            if let Some(policy) = policy.filter(|policy| *policy != "always") {
-                let says = format!("of an init container cannot be {}", quote(policy));
-                field.refuse(problems, &says, "only \"always\" is possible", help);
-            }
-            Role::Sidecar
-        }
-        (Section::Main, None) => Role::Main,
-        (Section::Main, Some(field)) => {
-            let help = "the pod's `restart-policy`, at the top of the file, holds for all its main \
-                        containers; a sidecar stands in `init-containers`";
-            field.refuse(problems, "is not possible in a main container", "not possible here", help);
-            Role::Main
-        }
-    }
 }
 
 fn refuse_beside(
@@ -500,12 +500,45 @@ fn read_container_probe(
         return None;
     }
     let mut probe = read_probe(field, problems)?;
-    if let Check::Exec { command } = &mut probe.check {
+    expand_check(&mut probe.check, &field, on_host, variables, problems);
+    Some(probe)
+}
+
+fn expand_check(
+    check: &mut Check,
+    field: &Field<'_>,
+    on_host: bool,
+    variables: &mut Variables,
+    problems: &mut ProblemList<'_>,
+) {
+    if let Check::Exec { command } = check {
         let words = core::mem::take(command);
-        *command = variables.expand_words(&field, words, problems);
+        *command = variables.expand_words(field, words, problems);
         if on_host {
-            check_host_program(command, &field, problems);
+            check_host_program(command, field, problems);
         }
     }
-    Some(probe)
+}
+
+fn read_container_hook(
+    field: Option<Field<'_>>,
+    role: Role,
+    on_host: bool,
+    pod_grace: Duration,
+    variables: &mut Variables,
+    problems: &mut ProblemList<'_>,
+) -> Option<Hook> {
+    let field = field?;
+    if role == Role::Init {
+        let message = format!("{} is not possible in a regular init container", quote(field.key));
+        let help = "write what it does into the container's own command, or into another init container; \
+                    restart-policy = \"always\" makes it a sidecar";
+        problems.add_structural(&field.at(), message, "would never run", help);
+        return None;
+    }
+    let mut hook = read_hook(field, pod_grace, problems)?;
+    if let Hook::Ask(check) = &mut hook {
+        expand_check(check, &field, on_host, variables, problems);
+    }
+    Some(hook)
 }

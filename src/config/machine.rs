@@ -3,10 +3,11 @@
 use core::time::Duration;
 use std::path::PathBuf;
 
+use super::admission::{read_capacity, read_reserved};
 use super::boot::{
     SHUTDOWN_TIMEOUT, read_boot, read_file_systems, read_rescue, read_shutdown, read_watchdog,
 };
-use super::plan::{Backoff, Boot, CgroupPolicy, LogDestination, Machine};
+use super::plan::{Backoff, Boot, Capacity, CgroupPolicy, LogDestination, Machine};
 use super::problem::ProblemList;
 use super::reader::{Field, Table, TableKind};
 use super::value::INSTANT_MIN;
@@ -28,6 +29,9 @@ pub(super) const MACHINE: TableKind = TableKind {
         "watchdog",
         "shutdown",
         "rescue",
+        "capacity",
+        "reserved",
+        "single-process-oom-kill",
     ],
 };
 pub(super) const RESTART_BACKOFF: TableKind =
@@ -65,6 +69,9 @@ impl Default for MachineFile {
                 file_systems: Vec::new(),
                 watchdog: None,
                 rescue: None,
+                capacity: Capacity::default(),
+                reserved: Capacity::default(),
+                single_process_oom_kill: false,
             },
             restart_backoff: Some(BACKOFF),
             is_complete: true,
@@ -113,6 +120,10 @@ pub(super) fn read_machine(mut table: Table<'_>, problems: &mut ProblemList<'_>)
     }
     machine.watchdog = table.take("watchdog").and_then(|field| read_watchdog(field, problems));
     machine.shutdown_timeout = read_shutdown(table.take("shutdown"), problems);
+    machine.capacity = read_capacity(table.take("capacity"), problems);
+    machine.reserved = read_reserved(table.take("reserved"), &machine.capacity, problems);
+    machine.single_process_oom_kill =
+        table.take("single-process-oom-kill").and_then(|field| field.boolean(problems)).unwrap_or(false);
     table.finish(problems);
     file.is_complete = problems.count() == before;
     file

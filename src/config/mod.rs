@@ -5,13 +5,16 @@
 //! together through `check.rs`. Everybody adds what is wrong to one list and goes on, so that one
 //! run tells all mistakes; a plan is only made when the list is empty.
 
+pub mod admission;
 mod boot;
 mod capability;
 mod check;
 mod container;
 pub mod difference;
 mod document;
+pub mod effective;
 mod expand;
+mod hook;
 pub mod kernel_command_line;
 mod machine;
 mod nearest;
@@ -19,13 +22,16 @@ pub mod plan;
 mod pod;
 mod probe;
 mod problem;
+pub mod qos;
 mod quantity;
 mod reader;
 mod resources;
+mod restart_policy;
+pub mod signal;
 mod value;
 
 use self::machine::MachineFile;
-use self::plan::{Machine, Plan};
+use self::plan::{Capacity, Machine, Plan};
 use self::problem::ProblemList;
 use self::reader::Table;
 
@@ -45,7 +51,7 @@ pub struct Source {
 
 /// Every table that a configuration file can have, with its keys. `docs/config.md` describes
 /// each of them, and a test compares the two.
-pub const TABLES: [TableKind; 20] = [
+pub const TABLES: [TableKind; 26] = [
     machine::MACHINE,
     machine::RESTART_BACKOFF,
     boot::BOOT,
@@ -66,6 +72,12 @@ pub const TABLES: [TableKind; 20] = [
     probe::EXEC,
     probe::HTTP_GET,
     probe::TCP_SOCKET,
+    admission::CAPACITY,
+    admission::RESERVED,
+    resources::OVERHEAD,
+    restart_policy::RESTART_RULE,
+    restart_policy::EXIT_CODES,
+    hook::HOOK,
 ];
 
 /// Reads the machine file alone: what is needed before the pod files can be looked for.
@@ -98,6 +110,16 @@ fn read_machine_file(source: Option<&Source>, problems: &mut ProblemList<'_>) ->
 ///
 /// All mistakes of all files together, as a report for the user.
 pub fn load(machine: Option<&Source>, pods: &[Source]) -> Result<Plan, Problems> {
+    load_for(Capacity::default(), machine, pods)
+}
+
+/// As [`load`], for a machine that was found to have `found`. Where the machine file says nothing
+/// else, that is what the pods may request together.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_for(found: Capacity, machine: Option<&Source>, pods: &[Source]) -> Result<Plan, Problems> {
     let mut problems = ProblemList::new(machine.into_iter().chain(pods).collect());
     let machine_file = read_machine_file(machine, &mut problems);
 
@@ -117,9 +139,15 @@ pub fn load(machine: Option<&Source>, pods: &[Source]) -> Result<Plan, Problems>
         let help = "give at least one pod file, or a folder that has one";
         problems.add_to_file("there is no pod to run".to_owned(), help);
     }
-    check::check_pods(&files, all_readable, &mut problems);
+    let fits = check::check_pods(&files, all_readable, &mut problems);
+    let written = machine_file.machine.capacity;
+    let capacity = written.or_found(found);
+    if fits && machine_file.is_complete {
+        let reserved = machine_file.machine.reserved;
+        admission::check_admission(&files, capacity, written, reserved, &mut problems);
+    }
     match problems.into_problems() {
         Some(problems) => Err(problems),
-        None => Ok(check::build_plan(machine_file.machine, files)),
+        None => Ok(check::build_plan(machine_file.machine, capacity, files)),
     }
 }

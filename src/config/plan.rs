@@ -10,6 +10,8 @@ use core::ops::Range;
 use core::time::Duration;
 use std::path::PathBuf;
 
+use super::signal::StopSignal;
+
 /// Position of a pod in [`Plan::pods`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodId(pub u8);
@@ -37,6 +39,8 @@ impl ContainerId {
 pub struct Plan {
     /// What holds for all pods.
     pub machine: Machine,
+    /// What the machine has: as the machine file says, else as it was found.
+    pub capacity: Capacity,
     /// At most `PODS_MAX`, in an order in which each pod stands behind those it is `after`.
     pub pods: Vec<Pod>,
     /// At most `CONTAINERS_MAX`, pod by pod.
@@ -72,6 +76,21 @@ pub struct Machine {
     pub watchdog: Option<Watchdog>,
     /// The command of the rescue shell. `None`: this machine has no such thing.
     pub rescue: Option<Vec<String>>,
+    /// What it has, where the file says so.
+    pub capacity: Capacity,
+    /// What of it is not for pods: the kernel's, the supervisor's, that of other services.
+    pub reserved: Capacity,
+    /// Whether the OOM killer takes one process of a container, not all of them together.
+    pub single_process_oom_kill: bool,
+}
+
+/// Amounts of what a machine has; `None` where nothing is known or said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Thousandths of a CPU.
+    pub cpu_millis: Option<u64>,
 }
 
 /// What the first process of the machine prepares before any pod.
@@ -154,7 +173,7 @@ pub enum LogDestination {
 pub struct Pod {
     /// RFC 1123 label, unique in the plan.
     pub name: String,
-    /// What happens to a main or init container that ended.
+    /// What happens to a main or init container that ended and has no policy of its own.
     pub restart_policy: RestartPolicy,
     /// Time from the first stop signal of the pod to the last SIGKILL; shared by its containers.
     pub termination_grace_period: Duration,
@@ -170,12 +189,28 @@ pub struct Pod {
     /// Main containers in the order of the file; never empty.
     pub main_containers: Range<u16>,
     /// What the whole pod may use: its own `resources` where given, else the sidecar formula
-    /// over its containers (Kubernetes, effective pod requests and limits).
+    /// over its containers (Kubernetes, effective pod requests and limits), and its overhead. A
+    /// limit is only here where it can be enforced: the pod's own, or one of every container.
     pub resources: Resources,
+    /// What it needs beside its containers; contained in `resources`.
+    pub overhead: Requests,
+    /// How well it is protected when memory runs out.
+    pub qos_class: QosClass,
     /// Whether the machine is not what it should be without this pod.
     pub essential: bool,
     /// What follows when it has failed for good. `Nothing` unless it is essential.
     pub on_failure: OnFailure,
+}
+
+/// How well a pod is protected when memory runs out (Kubernetes `qosClass`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QosClass {
+    /// It has requested all that it may use.
+    Guaranteed,
+    /// It may use more than it has requested.
+    Burstable,
+    /// It has requested nothing and has no limit.
+    BestEffort,
 }
 
 /// What follows when a pod has failed for good.
@@ -258,6 +293,59 @@ pub struct Container {
     pub resources: Resources,
     /// How its health is found out. All `None` for regular init containers.
     pub probes: Probes,
+    /// What happens when it has ended; `None`: what its pod's policy says. `Always` for a sidecar.
+    pub restart_policy: Option<RestartPolicy>,
+    /// Rules that are asked before, in this order; the first that matches decides. Empty without a
+    /// policy of its own. At most `RESTART_RULES_MAX`.
+    pub restart_policy_rules: Vec<RestartRule>,
+    /// What is done beside its own command. Both `None` for regular init containers.
+    pub hooks: Hooks,
+    /// What asks it to end.
+    pub stop_signal: StopSignal,
+    /// Its own time from being told to stop to SIGKILL, not counting what it waits for its turn.
+    /// `None`: its pod's. When the pod is stopped, the pod's ends it if that is earlier.
+    pub termination_grace_period: Option<Duration>,
+}
+
+/// What happens to a container that ended by itself with certain exit codes (Kubernetes
+/// `restartPolicyRules`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartRule {
+    /// What happens.
+    pub action: RestartAction,
+    /// How the exit code is compared with `values`.
+    pub operator: Operator,
+    /// Exit codes, as a shell counts them: 128 + n for signal n. At most `EXIT_CODES_MAX`.
+    pub values: Vec<u8>,
+}
+
+impl RestartRule {
+    /// Whether an exit code is one that the rule is for.
+    pub fn matches(&self, code: u8) -> bool {
+        match self.operator {
+            Operator::In => self.values.contains(&code),
+            Operator::NotIn => !self.values.contains(&code),
+        }
+    }
+}
+
+/// What a [`RestartRule`] leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartAction {
+    /// The container is started again.
+    Restart,
+    /// All containers of its pod are stopped at once and started again, from the first init
+    /// container on.
+    RestartAllContainers,
+}
+
+/// How a [`RestartRule`] compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// The exit code is one of the values. An empty list matches nothing.
+    In,
+    /// The exit code is none of the values. An empty list matches everything.
+    NotIn,
 }
 
 /// The part of a container in the pod's lifecycle.
@@ -419,6 +507,9 @@ pub struct Probe {
     pub success_threshold: u32,
     /// Failures in a row that make it a failure. Kubernetes: 3.
     pub failure_threshold: u32,
+    /// The grace period of the stop that follows its failure, instead of the container's and pod's;
+    /// may be longer than those. Never in a readiness probe.
+    pub termination_grace_period: Option<Duration>,
 }
 
 /// What a probe asks.
@@ -445,4 +536,23 @@ pub enum Check {
         /// 1 to 65535.
         port: u16,
     },
+}
+
+/// What is done beside a container's own command, when it begins and before it ends.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hooks {
+    /// Begins when the command runs; the container has started when it has ended well.
+    pub post_start: Option<Hook>,
+    /// Comes before the stop signal, within the grace period.
+    pub pre_stop: Option<Hook>,
+}
+
+/// What a hook does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Hook {
+    /// Runs a command ([`Check::Exec`]), which fails with another exit code than 0; or makes a
+    /// request ([`Check::HttpGet`]), which is done with any HTTP status. No other check.
+    Ask(Check),
+    /// Nothing, for this time.
+    Sleep(Duration),
 }

@@ -11,7 +11,8 @@ use super::machine::{MachineFile, read_backoff};
 use super::plan::{Backoff, Container, Network, OnFailure, Pod, RestartPolicy, Volume, VolumeSource};
 use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
-use super::resources::{Written, read_resources, resolve_pod};
+use super::resources::{Written, read_overhead, read_resources, resolve_pod};
+use super::restart_policy::read_restart_policy;
 use crate::limits::{LIST_MAX, POD_CONTAINERS_MAX, PODS_MAX};
 
 pub(super) const POD: TableKind = TableKind {
@@ -30,6 +31,7 @@ pub(super) const POD: TableKind = TableKind {
         "volumes",
         "init-containers",
         "containers",
+        "overhead",
     ],
 };
 pub(super) const VOLUME: TableKind =
@@ -72,6 +74,10 @@ pub(super) fn read_pod(
     let restart_policy = table.take("restart-policy").and_then(|field| read_restart_policy(field, problems));
     let grace =
         table.take("termination-grace-period").and_then(|field| field.duration(Duration::ZERO, problems));
+    // Kubernetes rule: a grace period of 0 is 1 second.
+    let grace = grace
+        .map(|grace| if grace.is_zero() { Duration::from_secs(1) } else { grace })
+        .unwrap_or(Duration::from_secs(30));
     let backoff = match table.take("restart-backoff") {
         Some(field) => read_backoff(field, machine.restart_backoff, problems),
         None => machine.restart_backoff,
@@ -80,6 +86,7 @@ pub(super) fn read_pod(
     let hostname = table.take("hostname").and_then(|field| field.name(problems).map(str::to_owned));
     let network = table.take("network").and_then(|field| read_network(field, problems));
     let resources = read_resources(table.take("resources"), problems);
+    let overhead = read_overhead(table.take("overhead"), problems);
     let essential = table.take("essential").and_then(|field| field.boolean(problems)).unwrap_or(false);
     let on_failure =
         table.take("on-failure").map(|field| read_on_failure(field, essential, machine, problems));
@@ -88,6 +95,7 @@ pub(super) fn read_pod(
         volumes: volumes.iter().map(|(name, _)| name.as_ref().map(|name| *name.get_ref())).collect(),
         hostname: hostname.unwrap_or_else(|| name_text.clone()),
         network: network.unwrap_or(Network::Host),
+        termination_grace_period: grace,
     };
     let containers = read_containers(&mut table, &surroundings, problems);
     table.finish(problems);
@@ -96,13 +104,11 @@ pub(super) fn read_pod(
     let (containers, written): (Vec<Container>, Vec<Written>) =
         containers.files.into_iter().map(|file| (file.container, file.resources)).unzip();
     let end = u16::try_from(containers.len()).unwrap_or(u16::MAX);
+    let (resources, qos_class) = resolve_pod(&resources, &overhead, &containers, &written, problems);
     let pod = Pod {
         name: name_text,
         restart_policy: restart_policy.unwrap_or(RestartPolicy::Always),
-        // Kubernetes rule: a grace period of 0 is 1 second.
-        termination_grace_period: grace
-            .map(|grace| if grace.is_zero() { Duration::from_secs(1) } else { grace })
-            .unwrap_or(Duration::from_secs(30)),
+        termination_grace_period: grace,
         restart_backoff: backoff.unwrap_or(Backoff {
             initial: Duration::ZERO,
             max: Duration::ZERO,
@@ -112,20 +118,13 @@ pub(super) fn read_pod(
         volumes: volumes.into_iter().filter_map(|(_, volume)| volume).collect(),
         init_containers: 0..init_count,
         main_containers: init_count..end,
-        resources: resolve_pod(&resources, &containers, &written, problems),
+        resources,
+        overhead,
+        qos_class,
         essential,
         on_failure: on_failure.unwrap_or(OnFailure::Nothing),
     };
     PodFile { file, pod, containers, name, after }
-}
-
-fn read_restart_policy(field: Field<'_>, problems: &mut ProblemList<'_>) -> Option<RestartPolicy> {
-    let policies = [
-        ("always", RestartPolicy::Always),
-        ("on-failure", RestartPolicy::OnFailure),
-        ("never", RestartPolicy::Never),
-    ];
-    field.choice(&policies, problems)
 }
 
 fn read_on_failure(

@@ -20,6 +20,7 @@ pub(super) const PROBE: TableKind = TableKind {
         "timeout",
         "success-threshold",
         "failure-threshold",
+        "termination-grace-period",
     ],
 };
 pub(super) const EXEC: TableKind = TableKind { name: "`exec`", keys: &["command"] };
@@ -54,6 +55,14 @@ pub(super) fn read_probe(field: Field<'_>, problems: &mut ProblemList<'_>) -> Op
     });
     let failure_threshold =
         table.take("failure-threshold").and_then(|field| field.integer(1, THRESHOLD_MAX, problems));
+    let grace = table.take("termination-grace-period").and_then(|grace| {
+        if field.key == "readiness-probe" {
+            let help = "remove it: a readiness probe never stops the container";
+            grace.refuse(problems, "is not possible in a readiness probe", "would never be used", help);
+            return None;
+        }
+        grace.duration(INSTANT_MIN, problems)
+    });
     table.finish(problems);
     Some(Probe {
         check: check?,
@@ -62,10 +71,12 @@ pub(super) fn read_probe(field: Field<'_>, problems: &mut ProblemList<'_>) -> Op
         timeout,
         success_threshold: success_threshold.unwrap_or(1),
         failure_threshold: failure_threshold.unwrap_or(3),
+        termination_grace_period: grace,
     })
 }
 
-fn read_check(field: Field<'_>, problems: &mut ProblemList<'_>) -> Option<Check> {
+/// Reads what is asked; the key of `field` says which kind it is.
+pub(super) fn read_check(field: Field<'_>, problems: &mut ProblemList<'_>) -> Option<Check> {
     match field.key {
         "exec" => {
             let mut table = field.table(EXEC, problems)?;

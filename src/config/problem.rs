@@ -56,6 +56,8 @@ struct Problem {
     message: String,
     at: Option<Place>,
     also: Option<Place>,
+    /// Lines that show it where no place does.
+    table: Vec<String>,
     help: String,
 }
 
@@ -124,6 +126,19 @@ impl<'s> ProblemList<'s> {
         self.push(message, None, None, help);
     }
 
+    /// A mistake of all files together, shown by the lines of a table.
+    pub(super) fn add_table(&mut self, message: String, table: Vec<String>, help: &str) {
+        self.push(message, None, None, help);
+        if let Some(problem) = self.problems.last_mut().filter(|_| self.count <= SHOWN_MAX) {
+            problem.table = table;
+        }
+    }
+
+    /// The name of a file as the user wrote it.
+    pub(super) fn file_name(&self, file: usize) -> &str {
+        self.sources.get(file).map_or("", |source| source.name.as_str())
+    }
+
     /// A place in the file that is being read.
     pub(super) fn place(&self, at: &Range<usize>, label: &str) -> Place {
         Place { file: self.file, at: at.clone(), label: label.to_owned() }
@@ -164,7 +179,7 @@ impl<'s> ProblemList<'s> {
     fn push(&mut self, message: String, at: Option<Place>, also: Option<Place>, help: &str) {
         self.count += 1;
         if self.problems.len() < SHOWN_MAX {
-            self.problems.push(Problem { message, at, also, help: help.to_owned() });
+            self.problems.push(Problem { message, at, also, table: Vec::new(), help: help.to_owned() });
         }
     }
 
@@ -228,6 +243,12 @@ fn write_problem(out: &mut String, sources: &[&Source], problem: &Problem) {
         let marks: String = core::iter::repeat_n(*mark, *width).collect();
         let underlined = format!("{:digits$} | {:indent$}{marks} {}", "", "", place.label);
         let _ = writeln!(out, "{}", underlined.trim_end());
+    }
+    if !problem.table.is_empty() {
+        let _ = writeln!(out, "{:digits$} |", "");
+    }
+    for line in &problem.table {
+        let _ = writeln!(out, "{}", format!("{:digits$} | {line}", "").trim_end());
     }
     let _ = writeln!(out, "{:digits$} = help: {}", "", problem.help);
 }

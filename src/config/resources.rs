@@ -2,14 +2,17 @@
 
 use core::ops::Range;
 
-use super::plan::{Container, Limits, Requests, Resources, Role};
+use super::effective::{Amounts, effective};
+use super::plan::{Container, Limits, QosClass, Requests, Resources, Role};
 use super::problem::{ProblemList, quote};
+use super::qos::qos_class;
 use super::quantity::{write_cpu, write_memory};
 use super::reader::{Field, TableKind};
 
 pub(super) const RESOURCES: TableKind = TableKind { name: "`resources`", keys: &["requests", "limits"] };
 pub(super) const REQUESTS: TableKind = TableKind { name: "`requests`", keys: &["memory", "cpu"] };
 pub(super) const LIMITS: TableKind = TableKind { name: "`limits`", keys: &["memory", "cpu", "pids"] };
+pub(super) const OVERHEAD: TableKind = TableKind { name: "`overhead`", keys: &["memory", "cpu"] };
 
 /// Most processes that Linux can have (`PID_MAX_LIMIT`, proc(5)).
 const PIDS_MAX: u32 = 4_194_304;
@@ -17,12 +20,12 @@ const PIDS_MAX: u32 = 4_194_304;
 /// What a `resources` table says, with the places where it says it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Written {
-    requests: Amounts,
-    limits: Amounts,
+    requests: WrittenAmounts,
+    limits: WrittenAmounts,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Amounts {
+struct WrittenAmounts {
     memory: Option<Amount>,
     cpu: Option<Amount>,
     pids: Option<Amount>,
@@ -36,7 +39,7 @@ struct Amount {
 
 /// One of the things that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Memory,
     Cpu,
     Pids,
@@ -62,7 +65,7 @@ impl Kind {
         }
     }
 
-    fn request(self, resources: &Resources) -> Option<u64> {
+    pub(super) fn request(self, resources: &Resources) -> Option<u64> {
         match self {
             Kind::Memory => resources.requests.memory,
             Kind::Cpu => resources.requests.cpu_millis,
@@ -71,16 +74,22 @@ impl Kind {
         }
     }
 
-    fn limit(self, resources: &Resources) -> Option<u64> {
+    pub(super) fn limit(self, resources: &Resources) -> Option<u64> {
         match self {
             Kind::Memory => resources.limits.memory,
             Kind::Cpu => resources.limits.cpu_millis,
             Kind::Pids => resources.limits.pids,
         }
     }
+
+    /// What each of a pod's containers says about it.
+    pub(super) fn amounts_of(self, containers: &[Container]) -> Vec<(Role, Amounts)> {
+        let amounts = |resources| Amounts { request: self.request(resources), limit: self.limit(resources) };
+        containers.iter().map(|container| (container.role, amounts(&container.resources))).collect()
+    }
 }
 
-impl Amounts {
+impl WrittenAmounts {
     fn get(&self, kind: Kind) -> Option<&Amount> {
         match kind {
             Kind::Memory => self.memory.as_ref(),
@@ -95,21 +104,21 @@ impl Amounts {
 }
 
 impl Written {
-    /// A container's resources: a missing request is the limit (Kubernetes, defaults).
-    pub(super) fn of_container(&self) -> Resources {
-        let request = |kind| self.requests.value(kind).or(self.limits.value(kind));
-        Resources {
-            requests: Requests { memory: request(Kind::Memory), cpu_millis: request(Kind::Cpu) },
-            limits: self.limits(),
-        }
+    fn amounts(&self, kind: Kind) -> Amounts {
+        Amounts { request: self.requests.value(kind), limit: self.limits.value(kind) }
     }
 
-    fn limits(&self) -> Limits {
-        Limits {
-            memory: self.limits.value(Kind::Memory),
-            cpu_millis: self.limits.value(Kind::Cpu),
-            pids: self.limits.value(Kind::Pids),
-        }
+    /// A container's resources.
+    pub(super) fn of_container(&self) -> Resources {
+        resources(|kind| self.amounts(kind).of_container())
+    }
+}
+
+fn resources(amounts: impl Fn(Kind) -> Amounts) -> Resources {
+    let [memory, cpu, pids] = [Kind::Memory, Kind::Cpu, Kind::Pids].map(amounts);
+    Resources {
+        requests: Requests { memory: memory.request, cpu_millis: cpu.request },
+        limits: Limits { memory: memory.limit, cpu_millis: cpu.limit, pids: pids.limit },
     }
 }
 
@@ -144,6 +153,17 @@ pub(super) fn read_resources(field: Option<Field<'_>>, problems: &mut ProblemLis
     written
 }
 
+/// Reads what a pod needs beside its containers.
+pub(super) fn read_overhead(field: Option<Field<'_>>, problems: &mut ProblemList<'_>) -> Requests {
+    let Some(mut table) = field.and_then(|field| field.table(OVERHEAD, problems)) else {
+        return Requests::default();
+    };
+    let memory = table.take("memory").and_then(|field| field.memory(problems));
+    let cpu_millis = table.take("cpu").and_then(|field| field.cpu(problems));
+    table.finish(problems);
+    Requests { memory, cpu_millis }
+}
+
 fn read_amount(field: Option<Field<'_>>, kind: Kind, problems: &mut ProblemList<'_>) -> Option<Amount> {
     let field = field?;
     let value = match kind {
@@ -166,27 +186,40 @@ fn read_limit(field: Option<Field<'_>>, kind: Kind, problems: &mut ProblemList<'
     }
 }
 
-/// What a whole pod may use: what the pod's own table says, resource by resource, else what its
-/// containers need together. Says where the two contradict each other.
+/// What a whole pod may use and how well it is protected: from what the pod's own table says,
+/// resource by resource, else from what its containers need together. Says where the two contradict
+/// each other.
 ///
 /// `containers` are the pod's, in start order; `written` is what each of them says.
 pub(super) fn resolve_pod(
     own: &Written,
+    overhead: &Requests,
     containers: &[Container],
     written: &[Written],
     problems: &mut ProblemList<'_>,
-) -> Resources {
+) -> (Resources, QosClass) {
     for kind in KINDS {
         check_pod(kind, own, containers, written, problems);
     }
-    let computed = effective(containers);
-    let request =
-        |kind: Kind| own.requests.value(kind).or(kind.request(&computed)).or(own.limits.value(kind));
-    let limit = |kind: Kind| own.limits.value(kind).or(kind.limit(&computed));
-    Resources {
-        requests: Requests { memory: request(Kind::Memory), cpu_millis: request(Kind::Cpu) },
-        limits: Limits { memory: limit(Kind::Memory), cpu_millis: limit(Kind::Cpu), pids: limit(Kind::Pids) },
-    }
+    let of_pod = |kind: Kind| own.amounts(kind).of_pod(&kind.amounts_of(containers));
+    let pod = resources(|kind| {
+        let overhead = match kind {
+            Kind::Memory => overhead.memory,
+            Kind::Cpu => overhead.cpu_millis,
+            Kind::Pids => None,
+        };
+        let mut amounts = effective(kind.key(), &kind.amounts_of(containers), of_pod(kind), overhead);
+        // A container without a limit would be held back by the sum of the others', which nobody
+        // wrote. The kubelet sets no limit of the pod's cgroup then either.
+        let is_complete = containers.iter().all(|container| kind.limit(&container.resources).is_some());
+        if own.limits.get(kind).is_none() && !is_complete {
+            amounts.limit = None;
+        }
+        amounts
+    });
+    let speaks = [Kind::Memory, Kind::Cpu].iter().any(|&kind| own.amounts(kind) != Amounts::default());
+    let class = qos_class(speaks.then(|| resources(of_pod)).as_ref(), containers);
+    (pod, class)
 }
 
 fn check_pod(
@@ -196,7 +229,8 @@ fn check_pod(
     written: &[Written],
     problems: &mut ProblemList<'_>,
 ) {
-    let needed = kind.request(&effective(containers));
+    let amounts = kind.amounts_of(containers);
+    let needed = effective(kind.key(), &amounts, Amounts::default(), None).request;
     let own_request = own.requests.get(kind);
     let own_limit = own.limits.get(kind);
     if let (Some(request), Some(needed)) = (own_request, needed) {
@@ -226,117 +260,5 @@ fn check_pod(
             let help = format!("at most {} is possible, or raise the pod's limit", kind.write(limit.value));
             problems.add_pair(&single.at, message, "never to be had", also, &help);
         }
-    }
-}
-
-/// The sidecar formula (Kubernetes, "Resource sharing within containers"; KEP-753).
-///
-/// A limit of the pod exists only if every container has that limit: one without would
-/// otherwise be held back by the sum of the others, which nobody wrote (the kubelet does the same
-/// for the pod's cgroup).
-pub(super) fn effective(containers: &[Container]) -> Resources {
-    let request = |kind: Kind| aggregate(containers, |resources| kind.request(resources));
-    let limit = |kind: Kind| {
-        let complete = containers.iter().all(|container| kind.limit(&container.resources).is_some());
-        if complete { aggregate(containers, |resources| kind.limit(resources)) } else { None }
-    };
-    Resources {
-        requests: Requests { memory: request(Kind::Memory), cpu_millis: request(Kind::Cpu) },
-        limits: Limits { memory: limit(Kind::Memory), cpu_millis: limit(Kind::Cpu), pids: limit(Kind::Pids) },
-    }
-}
-
-/// The most that is in use at one time: while an init container runs, it and the sidecars before
-/// it; afterwards all sidecars and all main containers. `None` if no container says anything.
-fn aggregate(containers: &[Container], amount: impl Fn(&Resources) -> Option<u64>) -> Option<u64> {
-    let mut sidecars: u64 = 0;
-    let mut mains: u64 = 0;
-    let mut most: u64 = 0;
-    let mut anything = false;
-    for container in containers {
-        let own = amount(&container.resources);
-        anything |= own.is_some();
-        let own = own.unwrap_or(0);
-        match container.role {
-            Role::Init => most = most.max(own.saturating_add(sidecars)),
-            Role::Sidecar => sidecars = sidecars.saturating_add(own),
-            Role::Main => mains = mains.saturating_add(own),
-        }
-    }
-    // What a sidecar needs when it starts is never more than all of them need later.
-    anything.then_some(most.max(sidecars.saturating_add(mains)))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::*;
-    use crate::config::plan::{Image, PodId, Probes};
-
-    fn container(role: Role, cpu: (Option<u64>, Option<u64>)) -> Container {
-        Container {
-            name: String::new(),
-            pod: PodId(0),
-            role,
-            image: Image::Bundle(PathBuf::new()),
-            resources: Resources {
-                requests: Requests { cpu_millis: cpu.0, memory: None },
-                limits: Limits { cpu_millis: cpu.1, ..Limits::default() },
-            },
-            probes: Probes::default(),
-        }
-    }
-
-    fn requests(list: &[(Role, u64)]) -> Option<u64> {
-        let containers: Vec<_> = list.iter().map(|&(role, cpu)| container(role, (Some(cpu), None))).collect();
-        effective(&containers).requests.cpu_millis
-    }
-
-    #[test]
-    fn requests_follow_the_start_order() {
-        use Role::{Init, Main, Sidecar};
-        type Case = (&'static str, &'static [(Role, u64)], u64);
-        let cases: [Case; 7] = [
-            ("mains add up", &[(Main, 1), (Main, 2)], 3),
-            ("the largest init counts alone", &[(Init, 5), (Init, 4), (Main, 2)], 5),
-            ("mains outweigh a small init", &[(Init, 1), (Main, 2), (Main, 3)], 5),
-            ("a sidecar stays beside the mains", &[(Sidecar, 5), (Main, 2)], 7),
-            ("an init before a sidecar runs without it", &[(Init, 5), (Sidecar, 2), (Main, 1)], 5),
-            ("an init behind a sidecar runs beside it", &[(Sidecar, 2), (Init, 5), (Main, 1)], 7),
-            (
-                "order decides",
-                &[(Init, 5), (Sidecar, 1), (Sidecar, 2), (Init, 5), (Sidecar, 3), (Main, 1)],
-                8,
-            ),
-        ];
-        for (situation, list, expected) in cases {
-            assert_eq!(requests(list), Some(expected), "{situation}");
-        }
-    }
-
-    #[test]
-    fn a_limit_of_the_pod_needs_one_in_every_container() {
-        let pair = |second| {
-            effective(&[container(Role::Sidecar, (None, Some(2))), container(Role::Main, (None, second))])
-        };
-        assert_eq!(pair(Some(3)).limits.cpu_millis, Some(5));
-        assert_eq!(pair(None).limits.cpu_millis, None);
-        assert_eq!(pair(Some(3)).limits.memory, None);
-    }
-
-    #[test]
-    fn nothing_said_is_nothing_computed() {
-        assert_eq!(effective(&[container(Role::Main, (None, None))]), Resources::default());
-    }
-
-    #[test]
-    fn a_request_of_zero_is_something_said() {
-        assert_eq!(requests(&[(Role::Main, 0)]), Some(0));
-    }
-
-    #[test]
-    fn sums_stop_at_the_end_of_the_numbers() {
-        assert_eq!(requests(&[(Role::Sidecar, u64::MAX), (Role::Init, 1), (Role::Main, 1)]), Some(u64::MAX));
     }
 }

@@ -34,9 +34,18 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         // Without a descriptor the number is as good: nobody else can get it before we reap it.
         let _ = match &self.pidfd {
-            Some(pidfd) => super::pidfd::send_signal(pidfd.as_fd(), signal),
+            Some(pidfd) => super::pidfd::send_signal(pidfd.as_fd(), signal as i32),
             None => kill(self.pid, signal),
         };
+    }
+
+    /// Sends the signal with this number, which may be a real-time signal.
+    pub fn send(&self, number: u8) {
+        match (&self.pidfd, Signal::try_from(i32::from(number))) {
+            (_, Ok(signal)) => self.signal(signal),
+            (Some(pidfd), Err(_)) => drop(super::pidfd::send_signal(pidfd.as_fd(), i32::from(number))),
+            (None, Err(_)) => drop(super::pidfd::send_real_time_signal(self.pid, i32::from(number))),
+        }
     }
 }
 
@@ -61,16 +70,19 @@ pub struct Program {
     pub working_directory: Option<CString>,
     /// See [`spawn::Command::unified_view`].
     pub unified_view: bool,
+    /// See [`spawn::Command::oom_score_adj`].
+    pub oom_score_adj: i32,
 }
 
 impl Program {
-    /// A call of the runtime: `words`, its absolute path first.
-    pub fn of_runtime(words: &[String], unified_view: bool) -> Result<Program, String> {
+    /// A call of the runtime: `words`, its absolute path first. What is told of it to the OOM killer
+    /// is inherited by the container that it makes, and by what it executes in one.
+    pub fn of_runtime(words: &[String], unified_view: bool, oom_score_adj: i32) -> Result<Program, String> {
         let name = words.first().map_or("", String::as_str);
         let args = c_strings(words).ok_or_else(|| cannot_run(name, "an argument has a NUL byte"))?;
         let path = args.first().cloned().ok_or_else(|| cannot_run(name, "no program is named"))?;
         let env = vec![ENVIRONMENT.to_owned()];
-        Ok(Program { path, args, env, user: None, working_directory: None, unified_view })
+        Ok(Program { path, args, env, user: None, working_directory: None, unified_view, oom_score_adj })
     }
 
     /// Makes the process. Its standard input has nothing to say.
@@ -97,6 +109,7 @@ impl Program {
             further_procs: &further_procs,
             unified_view: self.unified_view,
             terminal: false,
+            oom_score_adj: Some(self.oom_score_adj),
         };
         spawn::spawn(&command, spawner)
     }

@@ -40,7 +40,7 @@ use super::cgroup_layout::{Layout, Legacy, own_unified_path};
 use super::cgroup_limits::{self, Controller};
 use super::delegation::is_delegated;
 use super::spawn;
-use crate::config::plan::Resources;
+use crate::config::plan::{Requests, Resources};
 
 /// How long the start waits for what an earlier, crashed supervisor left to die. Milliseconds.
 const LEFTOVERS_WAIT_MS: u16 = 5000;
@@ -65,6 +65,8 @@ pub struct Tree {
     given: bool,
     /// Where each controller's files are, if it can be used.
     homes: [(Controller, Option<Home>); 3],
+    /// Whether the OOM killer is to take all processes of a container together.
+    oom_kill_together: bool,
     /// Where we were before, to go back to in the end.
     former: Option<PathBuf>,
     inotify: Inotify,
@@ -105,7 +107,9 @@ impl Tree {
     /// Finds the hierarchies, removes what an earlier supervisor left in them, makes our root and
     /// moves this process into it. Without `root`: the cgroup that this process is in if a service
     /// manager has delegated it, else `/outrigger`. In the error: the path and the system's reason.
-    pub fn open(root: Option<&str>) -> Result<Tree, String> {
+    ///
+    /// `oom_kill_together`: whether the OOM killer is to take all processes of a container.
+    pub fn open(root: Option<&str>, oom_kill_together: bool) -> Result<Tree, String> {
         let mountinfo = read_text(Path::new("/proc/self/mountinfo"))?;
         let layout = Layout::parse(&mountinfo);
         if layout.unified.is_none() && layout.legacy.is_empty() {
@@ -120,8 +124,17 @@ impl Tree {
         };
         let given = own.starts_with(&root);
         let homes = Controller::ALL.map(|controller| (controller, None));
-        let mut tree =
-            Tree { layout, root, given, homes, former: None, inotify, watches: Vec::new(), lock: None };
+        let mut tree = Tree {
+            layout,
+            root,
+            given,
+            homes,
+            oom_kill_together,
+            former: None,
+            inotify,
+            watches: Vec::new(),
+            lock: None,
+        };
         tree.lock = Some(tree.lock_root()?);
         if let Err(error) = tree.remove_leftovers() {
             // What is not ours is left alone; a root that was made for its lock alone is not.
@@ -190,6 +203,19 @@ impl Tree {
         while self.inotify.read_events().is_ok() {}
     }
 
+    /// Has the kernel leave to all pods together what they request: what protects a pod's memory
+    /// (`memory.low`) is worth no more than what protects the cgroups above it. Of a given root
+    /// that is for the manager to say, and v1's soft limit needs nothing above.
+    pub fn protect(&self, requested: Requests) -> Result<(), String> {
+        let Some(memory) = self.memory().filter(|memory| memory.unified && !self.given) else {
+            return Ok(());
+        };
+        let resources = Resources { requests: requested, ..Resources::default() };
+        let protected = Controller::Memory.apply(&memory.mount.join(&self.root), true, &resources);
+        protected
+            .map_err(|reason| format!("cannot protect the memory of `{}`: {reason}", self.root.display()))
+    }
+
     /// Makes a pod's cgroup with its limits. Controllers that are missing are passed over: they
     /// were refused or warned of when the plan was looked at.
     pub fn make_pod(&self, pod: &str, resources: &Resources) -> Result<(), String> {
@@ -209,7 +235,7 @@ impl Tree {
         let path = self.container(pod, container);
         self.make(&path)?;
         self.limit(&path, resources)?;
-        if let Some(memory) = self.memory().filter(|memory| memory.unified) {
+        if let Some(memory) = self.memory().filter(|memory| memory.unified && self.oom_kill_together) {
             cgroup_limits::kill_together(&memory.mount.join(&path));
         }
         if let Some(unified) = &self.layout.unified {
@@ -430,7 +456,9 @@ impl Tree {
         let mut names: Vec<_> =
             self.mounts().flat_map(|mount| directories(&mount.join(&self.root))).collect();
         names.retain(|name| !own.starts_with(self.root.join(name)) && !self.is_foreign(name));
-        names.sort();
+        // That of the supervisor last: by it the next one knows that the others are ours, should this
+        // one be killed in between.
+        names.sort_by(|one, other| (one == SUPERVISOR, one).cmp(&(other == SUPERVISOR, other)));
         names.dedup();
         let ours = self.mounts().any(|mount| mount.join(&self.root).join(SUPERVISOR).is_dir());
         if let Some(name) = names.first().filter(|_| !ours && !self.given) {

@@ -65,9 +65,10 @@ impl Controller {
                     cpu.set_cfs_quota_and_period(Some(quota_micros(millis)), Some(PERIOD_MICROS))
                 });
                 quota.and_then(|()| {
-                    let shares = requests.cpu_millis.map(shares);
-                    let weight = shares.map(|shares| if unified { weight(shares) } else { shares });
-                    weight.map_or(Ok(()), |weight| cpu.set_shares(weight))
+                    // Without a request the least, as in Kubernetes: the kernel's default would be
+                    // more than what one gets that has requested less than a CPU.
+                    let shares = shares(requests.cpu_millis.unwrap_or(0));
+                    cpu.set_shares(if unified { weight(shares) } else { shares })
                 })
             }
             Controller::Pids => {
@@ -124,9 +125,26 @@ fn shares(millis: u64) -> u64 {
     (millis.saturating_mul(1024) / 1000).clamp(2, 262_144)
 }
 
-/// Kubernetes' conversion of `cpu.shares` to `cpu.weight` (1 to 10000).
+/// The conversion of `cpu.shares` to `cpu.weight` (1 to 10000) that containers get in Kubernetes,
+/// by runc from 1.3.2 and crun from 1.23 on. A curve through the two least, the two greatest and
+/// the two default values (1024, 100): the straight line of before made so little of a small
+/// request that its share could not be told from none.
 fn weight(shares: u64) -> u64 {
-    1 + shares.saturating_sub(2) * 9999 / 262_142
+    match u32::try_from(shares) {
+        Ok(..=2) => 1,
+        Ok(shares @ ..262_144) => {
+            let log = f64::from(shares).log2();
+            let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a whole number from 1 to 10000"
+            )]
+            let weight = 10_f64.powf(exponent).ceil() as u64;
+            weight
+        }
+        Ok(_) | Err(_) => 10_000,
+    }
 }
 
 fn signed(value: u64) -> i64 {
@@ -165,13 +183,41 @@ mod tests {
     }
 
     #[test]
+    fn requests_are_written_in_the_words_of_either_kind() {
+        use crate::config::plan::{Limits, Requests};
+        let all = Resources {
+            requests: Requests { memory: Some(4096), cpu_millis: Some(500) },
+            limits: Limits::default(),
+        };
+        for (resources, unified, expected) in [
+            (all, true, [("memory.low", "4096"), ("cpu.weight", "59")]),
+            (all, false, [("memory.soft_limit_in_bytes", "4096"), ("cpu.shares", "512")]),
+            (Resources::default(), true, [("memory.low", ""), ("cpu.weight", "1")]),
+            (Resources::default(), false, [("memory.soft_limit_in_bytes", ""), ("cpu.shares", "2")]),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            for (file, _) in expected {
+                fs::write(directory.path().join(file), "").unwrap();
+            }
+            for controller in [Controller::Memory, Controller::Cpu] {
+                controller.apply(directory.path(), unified, &resources).unwrap();
+            }
+            for (file, text) in expected {
+                assert_eq!(fs::read_to_string(directory.path().join(file)).unwrap(), text, "{file}");
+            }
+        }
+    }
+
+    #[test]
     fn cpu_is_converted_as_by_the_kubelet() {
         for (millis, expected_shares, expected_weight, quota) in [
+            (0, 2, 1, 1000),
             (1, 2, 1, 1000),
-            (100, 102, 4, 10_000),
-            (500, 512, 20, 50_000),
-            (1000, 1024, 39, 100_000),
-            (4000, 4096, 157, 400_000),
+            (100, 102, 17, 10_000),
+            (250, 256, 35, 25_000),
+            (500, 512, 59, 50_000),
+            (1000, 1024, 100, 100_000),
+            (4000, 4096, 303, 400_000),
             (1_000_000, 262_144, 10_000, 100_000_000),
         ] {
             assert_eq!(shares(millis), expected_shares);

@@ -10,7 +10,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::call::{Call, Process, Program, Voice, describe_status};
@@ -22,6 +21,7 @@ use super::reactor::{CallSlot, Interest, Token};
 use super::state_directory::{make_directory, remove_directory, write_file};
 use super::{Host, regular_file, runtime, spawn, text, volumes};
 use crate::config::plan::{Container, ContainerId, Image, Pod, Resources, Rootfs};
+use crate::config::qos;
 use crate::limits::FILE_BYTES_MAX;
 use crate::log::stream::Labels;
 use crate::oci::bundle;
@@ -29,6 +29,7 @@ use crate::oci::command::{self, Runtime, container_id};
 use crate::oci::spec::{self, DeviceKind, DeviceNumber, Facts};
 use crate::supervisor::action::ContainerAction;
 use crate::supervisor::event::{ContainerEvent, Event};
+use crate::supervisor::hook::HookKind;
 use crate::supervisor::probe::ProbeKind;
 use crate::supervisor::record::{Exit, ExitStatus, Instance, failure};
 use crate::supervisor::report::Severity;
@@ -47,6 +48,7 @@ pub struct Body {
     /// A host process that was started and is not its program yet.
     pub(super) execution: Option<Execution>,
     pub(super) tries: [Option<Try>; 3],
+    pub(super) hook: Option<(HookKind, Try)>,
     /// It is being removed; the instance's events are answered with that.
     pub(super) removing: bool,
 }
@@ -134,7 +136,7 @@ impl Host {
             }
             ContainerAction::Stop => {
                 if let Some(first) = self.body(place.id).and_then(|body| body.first.as_ref()) {
-                    first.signal(Signal::SIGTERM);
+                    first.send(place.container.stop_signal.number());
                 }
             }
             ContainerAction::Kill => self.kill(place),
@@ -142,11 +144,14 @@ impl Host {
                 if let Some(body) = self.body_mut(place.id) {
                     body.removing = true;
                     body.tries = [None, None, None];
+                    body.hook = None;
                 }
                 self.go_on_removing(place);
             }
             ContainerAction::Probe(kind) => self.probe(place, kind),
             ContainerAction::CancelProbe(kind) => self.cancel_probe(place, kind),
+            ContainerAction::Hook(kind) => self.begin_hook(place, kind),
+            ContainerAction::CancelHook(kind) => self.cancel_hook(place, kind),
         }
     }
 
@@ -284,7 +289,8 @@ impl Host {
             Image::Bundle(path) => {
                 let file = path.join("config.json");
                 let config = regular_file::read(&file, FILE_BYTES_MAX)?;
-                return bundle::adapt(&config, &text(path), &cgroups_path).map_err(|error| error.to_string());
+                let adapted = bundle::adapt(&config, &text(path), &cgroups_path, self.oom_score_adj(place));
+                return adapted.map_err(|error| error.to_string());
             }
             Image::HostProcess(_) => return Err("a host process has no config.json".to_owned()),
         };
@@ -304,8 +310,14 @@ impl Host {
             cgroup_namespace: self.cgroups.is_unified() && !self.is_placed_by_us(),
             recursive_read_only: self.runtime.as_ref().is_some_and(Runtime::has_recursive_mount_options)
                 && self.has_mount_setattr,
+            oom_score_adj: self.oom_score_adj(place),
         };
         spec::generate(place.container, rootfs, &facts).map_err(|error| error.to_string())
+    }
+
+    /// What the OOM killer is told about the processes of a container.
+    pub(super) fn oom_score_adj(&self, place: &Place<'_>) -> i32 {
+        self.oom_score.possible(qos::oom_score_adj(&self.plan, place.container))
     }
 
     /// Whether the runtime leaves the container in the cgroup that it was started in.
@@ -440,7 +452,8 @@ impl Host {
     ) -> Result<Call, String> {
         let unified_view = self.cgroups.is_hybrid() && self.is_placed_by_us();
         let entrance = self.bodies.get(place.id.index()).and_then(|body| body.entrance.as_ref());
-        Call::start(Program::of_runtime(words, unified_view)?, voice, entrance, &mut self.spawner)
+        let program = Program::of_runtime(words, unified_view, self.oom_score_adj(place))?;
+        Call::start(program, voice, entrance, &mut self.spawner)
     }
 
     pub(super) fn watch_output(&self, call: &Call, token: Token) {
@@ -460,6 +473,11 @@ impl Host {
             }
             CallSlot::Exec(kind) => {
                 if let Some(Some(Try::Exec(call))) = body.tries.get_mut(position(kind)) {
+                    call.read_output();
+                }
+            }
+            CallSlot::Hook(_) => {
+                if let Some((_, Try::Exec(call))) = &mut body.hook {
                     call.read_output();
                 }
             }
@@ -524,6 +542,9 @@ impl Host {
                 Some(Some(Try::Exec(call))) => call.process.pid == pid,
                 Some(Some(Try::Network(_)) | None) | None => false,
             };
+            if matches!(&body.hook, Some((_, Try::Exec(call))) if call.process.pid == pid) {
+                return Some((id, Ended::Hook));
+            }
             ProbeKind::ALL.into_iter().find(exec).map(|kind| (id, Ended::Exec(kind)))
         });
         let Some((id, ended)) = found else { return false };
@@ -538,6 +559,7 @@ impl Host {
             }
             Ended::Lifecycle => self.note_call_ended(id, status),
             Ended::Exec(kind) => self.note_exec_ended(id, kind, status),
+            Ended::Hook => self.note_hook_ended(id, status),
         }
         true
     }
@@ -583,6 +605,7 @@ enum Ended {
     First,
     Lifecycle,
     Exec(ProbeKind),
+    Hook,
 }
 
 /// The end of a runtime's log.

@@ -51,7 +51,7 @@ impl Host {
     ) -> Result<(), String> {
         let writers = self.body_mut(place.id).and_then(|body| body.writers.take());
         let writers = writers.ok_or("it was killed before it was started")?;
-        let program = find_program(process, &process.args)?;
+        let program = find_program(process, &process.args, self.oom_score_adj(place))?;
         let path = program.path.to_string_lossy().into_owned();
         let failed = |errno: Errno| cannot_run(&path, errno.desc());
         let entrance = self.cgroups.open_payload(&place.pod.name, &place.container.name)?;
@@ -119,14 +119,14 @@ impl Host {
         process: &HostProcess,
         command: &[String],
     ) -> Result<Call, String> {
-        let program = find_program(process, command)?;
+        let program = find_program(process, command, self.oom_score_adj(place))?;
         let entrance = self.bodies.get(place.id.index()).and_then(|body| body.entrance.as_ref());
         Call::start(program, Voice::Kept, entrance, &mut self.spawner)
     }
 }
 
 /// A command as it is to be run: execve(2) does not look into PATH.
-fn find_program(process: &HostProcess, command: &[String]) -> Result<Program, String> {
+fn find_program(process: &HostProcess, command: &[String], oom_score_adj: i32) -> Result<Program, String> {
     let name = command.first().map_or("", String::as_str);
     let path = if name.contains('/') {
         name.to_owned()
@@ -148,6 +148,7 @@ fn find_program(process: &HostProcess, command: &[String]) -> Result<Program, St
         user: Some(process.user.clone()),
         working_directory: Some(c_string(&process.working_directory)?),
         unified_view: false,
+        oom_score_adj,
     })
 }
 
@@ -183,18 +184,18 @@ mod tests {
 
     #[test]
     fn a_name_is_looked_up_and_a_path_is_not() {
-        let found = find_program(&process("relative:/nonexistent:/bin"), &words(&["sh", "-c"])).unwrap();
+        let found = find_program(&process("relative:/nonexistent:/bin"), &words(&["sh", "-c"]), 0).unwrap();
         assert_eq!(found.path.as_c_str(), c"/bin/sh");
         assert_eq!(found.args, [c"sh", c"-c"].map(CString::from), "its own name stays as it was written");
         assert_eq!(found.env, [c"PATH=relative:/nonexistent:/bin", c"A=b=c"].map(CString::from));
-        let found = find_program(&process("/bin"), &words(&["/nonexistent/sh"])).unwrap();
+        let found = find_program(&process("/bin"), &words(&["/nonexistent/sh"]), 0).unwrap();
         assert_eq!(found.path.as_c_str(), c"/nonexistent/sh");
     }
 
     #[test]
     fn a_name_that_is_nowhere_is_told_with_its_path() {
         for (path, name) in [("/bin", "no-such-program"), ("", "sh"), ("/bin", "")] {
-            let error = find_program(&process(path), &words(&[name])).unwrap_err();
+            let error = find_program(&process(path), &words(&[name]), 0).unwrap_err();
             let expected = format!("cannot find program `{name}` in PATH `{path}`: ");
             assert!(error.starts_with(&expected), "{error}");
         }

@@ -180,6 +180,7 @@ impl Job {
             further_procs: &[],
             unified_view: false,
             terminal: voice == Voice::Terminal,
+            oom_score_adj: None,
         };
         let spawned = spawn::spawn(&command, &mut Spawner::take_note());
         let spawned = spawned.map_err(|errno| errno.desc().to_owned())?;

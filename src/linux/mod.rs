@@ -4,6 +4,7 @@
 //! perform, and waits nowhere but in [`Host::wait`].
 
 pub mod call;
+pub mod capacity;
 pub mod cgroup;
 pub mod cgroup_layout;
 pub mod cgroup_limits;
@@ -13,6 +14,7 @@ pub mod container;
 pub mod crash;
 pub mod delegation;
 pub mod file_systems;
+pub mod hooks;
 pub mod host_process;
 pub mod initramfs;
 pub mod job;
@@ -28,6 +30,7 @@ pub mod mounts;
 pub mod network_namespace;
 pub mod network_probe;
 pub mod notify;
+pub mod oom_score;
 pub mod output;
 pub mod pid1;
 pub mod pidfd;
@@ -65,12 +68,14 @@ use self::cgroup::Tree;
 use self::clock::Timer;
 use self::container::Body;
 use self::network_namespace::NetworkNamespace;
+use self::oom_score::OomScore;
 use self::output::Output;
 use self::pid1::FirstProcess;
 use self::reactor::{BATCH, Interest, Reactor, Token};
 use self::signals::{Request, Signals};
 use self::spawn::Spawner;
 use self::state_directory::StateDirectory;
+use crate::config::admission;
 use crate::config::plan::{CgroupPolicy, Image, LogDestination, Network, Plan, PodId, Resources};
 use crate::log::message::Destination;
 use crate::log::terminal::Names;
@@ -104,6 +109,7 @@ pub struct Host {
     cgroups: Tree,
     runtime: Option<Runtime>,
     spawner: Spawner,
+    oom_score: OomScore,
     /// Linux 5.12: a bind mount can be made read-only with all that is mounted below it.
     has_mount_setattr: bool,
     output: Output,
@@ -147,7 +153,9 @@ impl Host {
             Some((plan.pods.get(container.pod.index())?.name.as_str(), container.name.as_str()))
         });
         let output = Output::new(destination, Names::new(containers));
-        let opened = Tree::open(plan.machine.cgroup_root.as_deref()).and_then(|tree| {
+        let machine = &plan.machine;
+        let tree = Tree::open(machine.cgroup_root.as_deref(), !machine.single_process_oom_kill);
+        let opened = tree.and_then(|tree| {
             state.remove_leftovers()?;
             let output = output.map_err(|error| format!("cannot make the log pipes: {}", reason(&error)))?;
             Ok((tree, output))
@@ -159,6 +167,7 @@ impl Host {
                 return Err(error);
             }
         };
+        let (oom_score, unprotected) = OomScore::protect();
         let mut host = Host {
             reactor,
             signals,
@@ -167,6 +176,7 @@ impl Host {
             state,
             runtime: None,
             spawner: Spawner::prepare(),
+            oom_score,
             has_mount_setattr: kernel_version() >= (5, 12),
             output,
             log_writer: None,
@@ -182,7 +192,12 @@ impl Host {
             plan,
         };
         match host.prepare() {
-            Ok(()) => Ok(host),
+            Ok(()) => {
+                if let Some(why) = unprotected {
+                    host.write_line(Severity::Info, &why);
+                }
+                Ok(host)
+            }
             Err(error) => {
                 host.close();
                 Err(error)
@@ -197,7 +212,8 @@ impl Host {
         self.reactor.add(self.cgroups.events(), Token::Cgroups, Interest::Readable).map_err(watch)?;
         self.reactor.add(&self.output, Token::LogWriter, Interest::Readable).map_err(watch)?;
         self.start_log_writer()?;
-        self.check_limits()
+        self.check_limits()?;
+        self.cgroups.protect(admission::requested(&self.plan))
     }
 
     /// The time now, for decisions.
@@ -300,6 +316,7 @@ impl Host {
                 }
                 Token::Execution(id) => self.note_execution(id),
                 Token::Probe(id, kind) => self.advance_probe(id, kind),
+                Token::Hook(id) => self.advance_hook(id),
                 Token::CallOutput(id, slot) => self.read_call_output(id, slot),
             }
         }
@@ -324,6 +341,8 @@ impl Host {
             self.wait_for_log_writer(LOG_WRITER_END);
         }
         left.extend(self.cgroups.close().err());
+        // A rescue shell is not to have it.
+        self.oom_score.give_back();
         self.state.release();
         (left, self.first)
     }
@@ -456,6 +475,8 @@ impl Host {
             further_procs: &[],
             unified_view: false,
             terminal: false,
+            // As little as we: without it the pipes of all containers fill up.
+            oom_score_adj: None,
         };
         let process = spawn::spawn(&command, &mut self.spawner).map_err(failed)?;
         self.log_writer = Some(process.into());

@@ -25,9 +25,19 @@ const ANSWER_BYTES_MAX: usize = 1024;
 pub struct NetworkProbe {
     socket: File,
     stage: Stage,
+    purpose: Purpose,
     /// What is still to be sent.
     request: Vec<u8>,
     answer: Vec<u8>,
+}
+
+/// What a request is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A probe: a status of 200 to 399 is a success.
+    Probe,
+    /// A hook: any status says that it was heard.
+    Hook,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,17 +59,22 @@ pub enum Progress {
 impl NetworkProbe {
     /// Begins to connect; `inside` is a process in whose network namespace that happens, if it is
     /// not ours. `None`: `check` is no network probe. In the error: why it could not be tried.
-    pub fn start(check: &Check, inside: Option<Pid>) -> Option<Result<(NetworkProbe, Progress), String>> {
+    pub fn start(
+        check: &Check,
+        purpose: Purpose,
+        inside: Option<Pid>,
+    ) -> Option<Result<(NetworkProbe, Progress), String>> {
         let (host, port, request) = match check {
             Check::Exec { .. } => return None,
             Check::HttpGet { host, port, path } => (*host, *port, http_request(*host, *port, path)),
             Check::TcpSocket { host, port } => (*host, *port, Vec::new()),
         };
-        Some(NetworkProbe::connect(SocketAddr::new(host, port), request, inside))
+        Some(NetworkProbe::connect(SocketAddr::new(host, port), purpose, request, inside))
     }
 
     fn connect(
         address: SocketAddr,
+        purpose: Purpose,
         request: Vec<u8>,
         inside: Option<Pid>,
     ) -> Result<(NetworkProbe, Progress), String> {
@@ -75,8 +90,13 @@ impl NetworkProbe {
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
         let _ = setsockopt(&socket, sockopt::Linger, &linger);
         let result = connect(socket.as_raw_fd(), &SockaddrStorage::from(address));
-        let mut probe =
-            NetworkProbe { socket: socket.into(), stage: Stage::Connecting, request, answer: Vec::new() };
+        let mut probe = NetworkProbe {
+            socket: socket.into(),
+            stage: Stage::Connecting,
+            purpose,
+            request,
+            answer: Vec::new(),
+        };
         let progress = match result {
             Ok(()) => probe.connected(),
             Err(Errno::EINPROGRESS) => Progress::Waits(Interest::Writable),
@@ -133,7 +153,7 @@ impl NetworkProbe {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return failed(format!("no answer: {}", super::reason(&error))),
             }
-            if let Some(progress) = judge(&self.answer) {
+            if let Some(progress) = judge(&self.answer, self.purpose) {
                 return progress;
             }
         }
@@ -147,11 +167,12 @@ impl AsFd for NetworkProbe {
 }
 
 /// What an answer, as far as it has come, says. `None`: more is needed.
-fn judge(answer: &[u8]) -> Option<Progress> {
+fn judge(answer: &[u8], purpose: Purpose) -> Option<Progress> {
     // No room for headers: the status line is all that counts, and is kept when they follow.
     let mut response = httparse::Response::new(&mut []);
     let parsed = response.parse(answer);
     match (response.code, parsed) {
+        (Some(_), _) if purpose == Purpose::Hook => Some(Progress::Done(Outcome::Success, String::new())),
         (Some(200..=399), _) => Some(Progress::Done(Outcome::Success, String::new())),
         (Some(code), _) => Some(failed(format!("HTTP status {code}"))),
         (None, Ok(httparse::Status::Partial)) if answer.len() < ANSWER_BYTES_MAX => None,
@@ -184,7 +205,11 @@ mod tests {
 
     /// Runs a try to its end, as the loop would.
     fn run(check: &Check) -> (Outcome, String) {
-        let (mut probe, mut progress) = NetworkProbe::start(check, None).unwrap().unwrap();
+        run_for(check, Purpose::Probe)
+    }
+
+    fn run_for(check: &Check, purpose: Purpose) -> (Outcome, String) {
+        let (mut probe, mut progress) = NetworkProbe::start(check, purpose, None).unwrap().unwrap();
         loop {
             match progress {
                 Progress::Done(outcome, why) => return (outcome, why),
@@ -248,6 +273,26 @@ mod tests {
             }
             let request = server.join().unwrap();
             assert!(request.starts_with("GET /ready?full=1 HTTP/1.1\r\nHost: 127.0.0.1:"), "{request}");
+        }
+    }
+
+    #[test]
+    fn a_hook_is_heard_with_any_http_status() {
+        for (parts, expected) in [
+            (&["HTTP/1.1 204 No Content\r\n\r\n"][..], Ok(())),
+            (&["HTTP/1.1 404 Not Found\r\n\r\n"], Ok(())),
+            (&["HTTP/1.1 503 Busy\r\n\r\n"], Ok(())),
+            (&["220 smtp ready\r\n"], Err("the answer is not HTTP")),
+            (&[], Err("the connection was closed before an HTTP status came")),
+        ] {
+            let (port, server) = serve(parts);
+            let check = Check::HttpGet { host: localhost(), port, path: "/".to_owned() };
+            let (outcome, why) = run_for(&check, Purpose::Hook);
+            match expected {
+                Ok(()) => assert_eq!(outcome, Outcome::Success, "{parts:?}: {why}"),
+                Err(text) => assert_eq!((outcome, why.as_str()), (Outcome::Failure, text), "{parts:?}"),
+            }
+            server.join().unwrap();
         }
     }
 

@@ -1,9 +1,8 @@
-//! The calls on process descriptors that nix lacks.
+//! The calls on processes and their descriptors that nix lacks.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 /// `pidfd_open(child, 0)` — a descriptor that becomes readable when `child` ends.
@@ -23,11 +22,17 @@ pub fn open(child: Pid) -> nix::Result<OwnedFd> {
 /// `pidfd_send_signal(pidfd, signal, NULL, 0)` — cannot hit another process, whatever happened to
 /// the number in between. Linux 5.1, pidfd_send_signal(2). `ESRCH`: it was reaped already.
 #[allow(unsafe_code, reason = "nix has no wrapper")]
-pub fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> nix::Result<()> {
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
     let info = core::ptr::null::<libc::siginfo_t>();
     // SAFETY: a null siginfo is allowed and means what kill(2) would send; the rest are integers.
-    let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal as libc::c_int, info, 0)
-    };
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) };
     Errno::result(result).map(drop)
+}
+
+/// `kill(child, signal)` — nix has no names for real-time signals. `child` must be ours and not yet
+/// reaped. kill(2).
+#[allow(unsafe_code, reason = "nix knows no real-time signals")]
+pub fn send_real_time_signal(child: Pid, signal: i32) -> nix::Result<()> {
+    // SAFETY: both arguments are integers.
+    Errno::result(unsafe { libc::kill(child.as_raw(), signal) }).map(drop)
 }

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use super::call::{Call, Voice, describe_status};
 use super::container::{Place, read_log};
-use super::network_probe::{NetworkProbe, Progress};
+use super::network_probe::{NetworkProbe, Progress, Purpose};
 use super::reactor::{CallSlot, Token};
 use super::state_directory::{describe, write_file};
 use super::{Host, host_process, spawn, text};
@@ -31,11 +31,13 @@ impl Host {
     pub(super) fn probe(&mut self, place: &Place<'_>, kind: ProbeKind) {
         let Some(probe) = kind.of(&place.container.probes) else { return };
         let begun = match &probe.check {
-            Check::Exec { command } => self.exec(place, kind, command).map(|call| (Try::Exec(call), None)),
+            Check::Exec { command } => {
+                self.exec(place, CallSlot::Exec(kind), command).map(|call| (Try::Exec(call), None))
+            }
             network @ (Check::HttpGet { .. } | Check::TcpSocket { .. }) => {
                 let first = self.body(place.id).and_then(|body| body.first.as_ref()).map(|first| first.pid);
                 let inside = first.filter(|_| !shares_our_network(place.container));
-                match NetworkProbe::start(network, inside) {
+                match NetworkProbe::start(network, Purpose::Probe, inside) {
                     Some(Ok((probe, progress))) => Ok((Try::Network(probe), Some(progress))),
                     Some(Err(error)) => Err(error),
                     None => return,
@@ -93,34 +95,40 @@ impl Host {
         self.tell(id, ContainerEvent::Probed(kind, outcome, failure(why)));
     }
 
-    fn exec(&mut self, place: &Place<'_>, kind: ProbeKind, command: &[String]) -> Result<Call, String> {
+    /// Runs a command in the container, or beside the host process. `slot` says for what.
+    pub(super) fn exec(
+        &mut self,
+        place: &Place<'_>,
+        slot: CallSlot,
+        command: &[String],
+    ) -> Result<Call, String> {
         let call = match &place.container.image {
             Image::HostProcess(process) => self.exec_beside(place, process, command)?,
-            Image::Rootfs(rootfs) => self.exec_inside(place, kind, || {
+            Image::Rootfs(rootfs) => self.exec_inside(place, slot, || {
                 spec::generate_process(place.container, rootfs, command).map_err(|error| error.to_string())
             })?,
-            Image::Bundle(path) => self.exec_inside(place, kind, || {
+            Image::Bundle(path) => self.exec_inside(place, slot, || {
                 let config = place.bundle.join("config.json");
                 let config = fs::read(&config).map_err(|error| describe("read", &config, &error))?;
                 bundle::generate_process(&config, &text(path), command).map_err(|error| error.to_string())
             })?,
         };
-        self.watch_output(&call, Token::CallOutput(place.id, CallSlot::Exec(kind)));
+        self.watch_output(&call, Token::CallOutput(place.id, slot));
         Ok(call)
     }
 
-    /// By the runtime. `process` is what the probe runs and with which rights.
+    /// By the runtime. `process` is what it runs and with which rights.
     fn exec_inside(
         &mut self,
         place: &Place<'_>,
-        kind: ProbeKind,
+        slot: CallSlot,
         process: impl FnOnce() -> Result<Vec<u8>, String>,
     ) -> Result<Call, String> {
-        let pid_file = pid_file(place, kind);
-        let log = exec_log(place, kind);
+        let pid_file = pid_file(place, slot);
+        let log = exec_log(place, slot);
         let _ = fs::remove_file(&pid_file);
         // Written once an instance.
-        let process_file = place.bundle.join(format!("exec-{}.json", kind.name()));
+        let process_file = place.bundle.join(format!("exec-{}.json", slot.name()));
         if !process_file.exists() {
             write_file(&process_file, &process()?)?;
         }
@@ -134,40 +142,57 @@ impl Host {
         let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
         let said = call.into_said();
         self.at_place(id, |host, place| {
-            if status == ExitStatus::Code(0) {
-                return host.tell_probed(id, kind, Outcome::Success, "");
-            }
-            if let Some(error) = spawn::exec_error(&said) {
-                let text = match &place.container.image {
-                    Image::HostProcess(process) => host_process::describe(error, process, "its command"),
-                    Image::Bundle(_) | Image::Rootfs(_) => {
-                        format!("cannot execute the runtime: {}", error.errno.desc())
-                    }
-                };
-                return host.tell_probed(id, kind, Outcome::Error, &text);
-            }
-            // Only a command that could not be run leaves an error in the runtime's log.
-            if let Some(error) = command::last_error(&read_log(&exec_log(place, kind))) {
-                return host.tell_probed(id, kind, Outcome::Error, &error);
-            }
-            let said = String::from_utf8_lossy(&said);
-            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-            let how = describe_status(status);
-            let why = if last.is_empty() { how } else { format!("{how}: {last}") };
-            host.tell_probed(id, kind, Outcome::Failure, &why);
+            let (outcome, why) = host.judge_exec(place, CallSlot::Exec(kind), status, &said);
+            host.tell_probed(id, kind, outcome, &why);
         });
+    }
+
+    /// What the end of a command means, and in words why, where that is no success.
+    pub(super) fn judge_exec(
+        &self,
+        place: &Place<'_>,
+        slot: CallSlot,
+        status: ExitStatus,
+        said: &[u8],
+    ) -> (Outcome, String) {
+        if status == ExitStatus::Code(0) {
+            return (Outcome::Success, String::new());
+        }
+        if let Some(error) = spawn::exec_error(said) {
+            let text = match &place.container.image {
+                Image::HostProcess(process) => host_process::describe(error, process, "its command"),
+                Image::Bundle(_) | Image::Rootfs(_) => {
+                    format!("cannot execute the runtime: {}", error.errno.desc())
+                }
+            };
+            return (Outcome::Error, text);
+        }
+        // Only a command that could not be run leaves an error in the runtime's log.
+        if let Some(error) = command::last_error(&read_log(&exec_log(place, slot))) {
+            return (Outcome::Error, error);
+        }
+        let said = String::from_utf8_lossy(said);
+        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let how = describe_status(status);
+        let why = if last.is_empty() { how } else { format!("{how}: {last}") };
+        (Outcome::Failure, why)
     }
 
     pub(super) fn cancel_probe(&mut self, place: &Place<'_>, kind: ProbeKind) {
         let slot = self.body_mut(place.id).and_then(|body| body.tries.get_mut(position(kind)));
         let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
+        self.kill_exec(place, CallSlot::Exec(kind), &call);
+    }
+
+    /// Kills a command that was run by [`Host::exec`].
+    pub(super) fn kill_exec(&self, place: &Place<'_>, slot: CallSlot, call: &Call) {
         if matches!(place.container.image, Image::HostProcess(_)) {
             // Ours, and first of a session (`spawn.rs`): what it has started goes with it.
             let _ = nix::sys::signal::killpg(call.process.pid, Signal::SIGKILL);
         }
         // The command is the runtime's child, not ours: its number is its own only as long as it
         // is in the container's cgroup.
-        let pid = fs::read_to_string(pid_file(place, kind)).ok().and_then(|pid| pid.trim().parse().ok());
+        let pid = fs::read_to_string(pid_file(place, slot)).ok().and_then(|pid| pid.trim().parse().ok());
         let pid = pid.filter(|&pid: &i32| pid > 1).map(Pid::from_raw);
         if let Some(pid) =
             pid.filter(|&pid| self.cgroups.has_process(&place.pod.name, &place.container.name, pid))
@@ -187,16 +212,16 @@ pub(super) fn position(kind: ProbeKind) -> usize {
     }
 }
 
-fn pid_file(place: &Place<'_>, kind: ProbeKind) -> PathBuf {
-    place.bundle.join(format!("exec-{}.pid", kind.name()))
+fn pid_file(place: &Place<'_>, slot: CallSlot) -> PathBuf {
+    place.bundle.join(format!("exec-{}.pid", slot.name()))
 }
 
-fn exec_log(place: &Place<'_>, kind: ProbeKind) -> PathBuf {
-    place.bundle.join(format!("exec-{}.log", kind.name()))
+fn exec_log(place: &Place<'_>, slot: CallSlot) -> PathBuf {
+    place.bundle.join(format!("exec-{}.log", slot.name()))
 }
 
 /// A bundle's network is its own affair: it is probed where its first process is.
-fn shares_our_network(container: &Container) -> bool {
+pub(super) fn shares_our_network(container: &Container) -> bool {
     match &container.image {
         Image::Rootfs(rootfs) => rootfs.network == Network::Host,
         Image::HostProcess(_) => true,

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::config::plan::ContainerId;
+use crate::supervisor::hook::HookKind;
 use crate::supervisor::probe::ProbeKind;
 
 /// What one wait returns at most. More are had in the next turn: nothing is lost, and a flood of
@@ -32,6 +33,8 @@ pub enum Token {
     Probe(ContainerId, ProbeKind),
     /// The output of a call.
     CallOutput(ContainerId, CallSlot),
+    /// The socket of a hook that makes a request.
+    Hook(ContainerId),
 }
 
 /// One of the calls that a container can have at the same time.
@@ -41,6 +44,19 @@ pub enum CallSlot {
     Lifecycle,
     /// The command of an exec probe.
     Exec(ProbeKind),
+    /// The command of a hook.
+    Hook(HookKind),
+}
+
+impl CallSlot {
+    /// The name of the files that belong to it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CallSlot::Lifecycle => "runtime",
+            CallSlot::Exec(kind) => kind.name(),
+            CallSlot::Hook(kind) => kind.name(),
+        }
+    }
 }
 
 impl Token {
@@ -55,6 +71,8 @@ impl Token {
             Token::CallOutput(id, CallSlot::Lifecycle) => (6, id.0, 0),
             Token::CallOutput(id, CallSlot::Exec(kind)) => (7, id.0, probe_number(kind)),
             Token::Execution(id) => (8, id.0, 0),
+            Token::CallOutput(id, CallSlot::Hook(kind)) => (9, id.0, hook_number(kind)),
+            Token::Hook(id) => (10, id.0, 0),
         };
         kind << 32 | u64::from(container) << 8 | detail
     }
@@ -72,6 +90,8 @@ impl Token {
             6 => Token::CallOutput(id, CallSlot::Lifecycle),
             7 => Token::CallOutput(id, CallSlot::Exec(probe_kind(detail)?)),
             8 => Token::Execution(id),
+            9 => Token::CallOutput(id, CallSlot::Hook(hook_kind(detail)?)),
+            10 => Token::Hook(id),
             _ => return None,
         })
     }
@@ -83,6 +103,17 @@ fn probe_number(kind: ProbeKind) -> u64 {
         ProbeKind::Liveness => 1,
         ProbeKind::Readiness => 2,
     }
+}
+
+fn hook_number(kind: HookKind) -> u64 {
+    match kind {
+        HookKind::PostStart => 0,
+        HookKind::PreStop => 1,
+    }
+}
+
+fn hook_kind(number: u8) -> Option<HookKind> {
+    [HookKind::PostStart, HookKind::PreStop].get(usize::from(number)).copied()
 }
 
 fn probe_kind(number: u8) -> Option<ProbeKind> {
@@ -152,6 +183,10 @@ mod tests {
         let mut tokens = vec![Token::Signals, Token::Timer, Token::Cgroups, Token::LogWriter];
         tokens.extend([Token::FirstProcess(id), Token::CallOutput(id, CallSlot::Lifecycle)]);
         tokens.push(Token::Execution(id));
+        tokens.push(Token::Hook(id));
+        for kind in [HookKind::PostStart, HookKind::PreStop] {
+            tokens.push(Token::CallOutput(id, CallSlot::Hook(kind)));
+        }
         for kind in ProbeKind::ALL {
             tokens.extend([Token::Probe(id, kind), Token::CallOutput(id, CallSlot::Exec(kind))]);
         }

@@ -35,6 +35,8 @@ pub struct Command<'a> {
     /// Whether its standard input, if that is a terminal, becomes the controlling terminal of its
     /// session, taken from whoever has it.
     pub terminal: bool,
+    /// What the OOM killer is told about it, -1000 to 1000. `None`: what it is told about us.
+    pub oom_score_adj: Option<i32>,
 }
 
 /// A cgroup of the unified hierarchy.
@@ -118,9 +120,12 @@ pub fn spawn(command: &Command, spawner: &mut Spawner) -> nix::Result<Spawned> {
     let descriptors = spawner.descriptors;
     let argv = pointers(&command.args);
     let envp = pointers(&command.env);
+    let oom_score_adj = command.oom_score_adj.map(|value| value.to_string());
+    let prepared =
+        Prepared { descriptors, argv: &argv, envp: &envp, oom_score_adj: oom_score_adj.as_deref() };
     if let Some(cgroup) = command.cgroup.filter(|_| !spawner.lacks.clone_into_cgroup) {
         match clone_into(cgroup.directory) {
-            Ok(Clone::Child) => become_program(command, None, &descriptors, &argv, &envp),
+            Ok(Clone::Child) => become_program(command, None, &prepared),
             Ok(Clone::Parent(spawned)) => return Ok(spawned),
             // Not known, or an unknown flag: this kernel is older. EPERM: a filter.
             Err(Errno::ENOSYS | Errno::EINVAL | Errno::E2BIG | Errno::EPERM) => {
@@ -130,7 +135,7 @@ pub fn spawn(command: &Command, spawner: &mut Spawner) -> nix::Result<Spawned> {
         }
     }
     match fork()? {
-        Clone::Child => become_program(command, command.cgroup, &descriptors, &argv, &envp),
+        Clone::Child => become_program(command, command.cgroup, &prepared),
         Clone::Parent(mut spawned) => {
             spawned.pidfd = spawner.open_pidfd(spawned.pid);
             Ok(spawned)
@@ -240,16 +245,18 @@ fn fork() -> nix::Result<Clone> {
     }
 }
 
+/// What a child needs beside its command, in the form that system calls take.
+struct Prepared<'a> {
+    descriptors: libc::rlimit,
+    argv: &'a [*const libc::c_char],
+    envp: &'a [*const libc::c_char],
+    oom_score_adj: Option<&'a str>,
+}
+
 /// Turns the new child into the program. Only async-signal-safe calls (signal-safety(7)): no
 /// memory is taken, no lock, nothing is dropped; everything was prepared before.
 #[allow(unsafe_code, reason = "the calls between fork and exec")]
-fn become_program(
-    command: &Command,
-    cgroup: Option<Cgroup<'_>>,
-    descriptors: &libc::rlimit,
-    argv: &[*const libc::c_char],
-    envp: &[*const libc::c_char],
-) -> ! {
+fn become_program(command: &Command, cgroup: Option<Cgroup<'_>>, prepared: &Prepared<'_>) -> ! {
     let mut error = None;
     // SAFETY: every pointer is to memory that was prepared before the fork and is not freed, as
     // this process never returns; every call is async-signal-safe.
@@ -258,6 +265,15 @@ fn become_program(
         for procs in procs {
             // "0" is the writer itself (cgroups(7)).
             note(&mut error, Stage::Execute, libc::write(procs.as_raw_fd(), c"0".as_ptr().cast(), 1) == 1);
+        }
+        if let Some(value) = prepared.oom_score_adj {
+            // Before it becomes another user, who may not write there. Where that fails it is a
+            // worse victim or a better one, and runs all the same.
+            let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+            if file >= 0 {
+                libc::write(file, value.as_ptr().cast(), value.len());
+                libc::close(file);
+            }
         }
         if command.unified_view {
             note(&mut error, Stage::Execute, mount_unified_view());
@@ -273,7 +289,7 @@ fn become_program(
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, core::ptr::null_mut());
         libc::umask(0o022);
-        libc::setrlimit(libc::RLIMIT_NOFILE, descriptors);
+        libc::setrlimit(libc::RLIMIT_NOFILE, &prepared.descriptors);
         for (target, source) in (0..).zip(command.stdio) {
             if source.as_raw_fd() == target {
                 // Same number: dup2 would leave close-on-exec set.
@@ -300,7 +316,7 @@ fn become_program(
             note(&mut error, Stage::EnterDirectory, libc::chdir(directory.as_ptr()) == 0);
         }
         if error.is_none() {
-            libc::execve(command.program.as_ptr(), argv.as_ptr(), envp.as_ptr());
+            libc::execve(command.program.as_ptr(), prepared.argv.as_ptr(), prepared.envp.as_ptr());
             note(&mut error, Stage::Execute, false);
         }
         let message = error.unwrap_or(0).to_ne_bytes();
@@ -369,6 +385,7 @@ mod tests {
             further_procs: &[],
             unified_view: false,
             terminal: false,
+            oom_score_adj: Some(777),
         };
         let spawned = spawn(&command, &mut Spawner::prepare()).unwrap();
         drop(write);
@@ -392,6 +409,12 @@ mod tests {
         assert!(output.starts_with("zero one\n"), "{output}");
         assert!(output.contains("GREETING=hello"), "{output}");
         assert!(!output.contains("CARGO"), "{output}");
+    }
+
+    #[test]
+    fn the_oom_killer_is_told_before_the_program_runs() {
+        let (_, output) = run(&["cat", "/proc/self/oom_score_adj"], "/bin/cat");
+        assert_eq!(String::from_utf8(output).unwrap(), "777\n");
     }
 
     #[test]

@@ -12,14 +12,23 @@ use serde_json::{Map, Value};
 use crate::limits::FILE_BYTES_MAX;
 
 /// The `config.json` for the runtime: `config_json`, which is that of the bundle in the directory
-/// `bundle` (absolute), with `cgroups_path` (absolute from the hierarchy's root) as its cgroup.
+/// `bundle` (absolute), with `cgroups_path` (absolute from the hierarchy's root) as its cgroup, and
+/// with `oom_score_adj` for the OOM killer unless it says something itself.
 ///
 /// # Errors
 /// [`BundleError`], if it is not what the runtime needs or asks for a terminal.
-pub fn adapt(config_json: &[u8], bundle: &str, cgroups_path: &str) -> Result<Vec<u8>, BundleError> {
+pub fn adapt(
+    config_json: &[u8],
+    bundle: &str,
+    cgroups_path: &str,
+    oom_score_adj: i32,
+) -> Result<Vec<u8>, BundleError> {
     let refuse = |cause| BundleError { bundle: bundle.to_owned(), cause };
     let mut config = parse(config_json).map_err(refuse)?;
-    check_process(&mut config).map_err(refuse)?;
+    let process = check_process(&mut config).map_err(refuse)?;
+    if process.get("oomScoreAdj").is_none_or(Value::is_null) {
+        process.insert("oomScoreAdj".to_owned(), Value::from(oom_score_adj));
+    }
     adapt_root(&mut config, bundle).map_err(refuse)?;
     adapt_mounts(&mut config, bundle).map_err(refuse)?;
     adapt_cgroup(&mut config, cgroups_path).map_err(refuse)?;
@@ -213,12 +222,12 @@ mod tests {
     const CGROUP: &str = "/outrigger/gateway/app/payload";
 
     fn adapted(config: &Value) -> Value {
-        let text = adapt(config.to_string().as_bytes(), BUNDLE, CGROUP).unwrap();
+        let text = adapt(config.to_string().as_bytes(), BUNDLE, CGROUP, 900).unwrap();
         serde_json::from_slice(&text).unwrap()
     }
 
     fn refused(config_json: &[u8]) -> String {
-        adapt(config_json, BUNDLE, CGROUP).unwrap_err().to_string()
+        adapt(config_json, BUNDLE, CGROUP, 900).unwrap_err().to_string()
     }
 
     #[test]
@@ -242,15 +251,23 @@ mod tests {
         expected["mounts"][1]["source"] = json!("/srv/app/data");
         expected["mounts"][2]["source"] = json!("/srv/app/../common");
         expected["linux"]["cgroupsPath"] = json!(CGROUP);
+        expected["process"]["oomScoreAdj"] = json!(900);
         assert_eq!(adapted(&config), expected);
     }
 
     #[test]
     fn a_bundle_without_linux_gets_its_cgroup_too() {
         let config = json!({"process": {}, "root": {"path": "/srv/rootfs"}});
-        let expected =
-            json!({"process": {}, "root": {"path": "/srv/rootfs"}, "linux": {"cgroupsPath": CGROUP}});
+        let expected = json!({"process": {"oomScoreAdj": 900}, "root": {"path": "/srv/rootfs"}, "linux": {"cgroupsPath": CGROUP}});
         assert_eq!(adapted(&config), expected);
+    }
+
+    #[test]
+    fn what_a_bundle_says_to_the_oom_killer_stays() {
+        for (own, expected) in [(json!(0), 0), (json!(-500), -500), (json!(null), 900)] {
+            let config = json!({"process": {"oomScoreAdj": own}, "root": {"path": "/srv/rootfs"}});
+            assert_eq!(adapted(&config)["process"]["oomScoreAdj"], expected);
+        }
     }
 
     #[test]
@@ -336,7 +353,7 @@ mod tests {
     fn a_file_beyond_the_bound_is_not_parsed() {
         let mut exact = r#"{"process":{},"root":{"path":"/r"}}"#.to_owned();
         exact.push_str(&" ".repeat(FILE_BYTES_MAX - exact.len()));
-        assert!(adapt(exact.as_bytes(), BUNDLE, CGROUP).is_ok());
+        assert!(adapt(exact.as_bytes(), BUNDLE, CGROUP, 0).is_ok());
         assert_eq!(
             refused((exact + " ").as_bytes()),
             "cannot use bundle `/srv/app`: its config.json has 262145 bytes, more than 262144; is it the right file?"

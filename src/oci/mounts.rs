@@ -123,6 +123,7 @@ mod tests {
             network_namespace: None,
             cgroup_namespace: false,
             recursive_read_only: false,
+            oom_score_adj: 0,
         };
         let mounts = mounts(&rootfs, &facts).unwrap();
         let volumes: Vec<_> =

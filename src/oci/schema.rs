@@ -26,6 +26,8 @@ pub(super) struct Process<'a> {
     pub(super) cwd: &'a str,
     pub(super) capabilities: Capabilities<'a>,
     pub(super) no_new_privileges: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) oom_score_adj: Option<i32>,
 }
 
 #[derive(Serialize)]

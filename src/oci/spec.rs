@@ -32,6 +32,8 @@ pub struct Facts<'a> {
     /// Whether runtime and kernel know the mount option `rro`
     /// (`Runtime::has_recursive_mount_options`, and Linux 5.12).
     pub recursive_read_only: bool,
+    /// What the OOM killer is told about it, -1000 to 1000 (proc(5), `oom_score_adj`).
+    pub oom_score_adj: i32,
 }
 
 /// Where a volume is on the host.
@@ -161,7 +163,7 @@ fn spec<'a>(rootfs: &'a plan::Rootfs, facts: &Facts<'a>) -> Result<Spec<'a>, Spe
     }
     Ok(Spec {
         oci_version: OCI_VERSION,
-        process: process(rootfs, &rootfs.args),
+        process: Process { oom_score_adj: Some(facts.oom_score_adj), ..process(rootfs, &rootfs.args) },
         root: Root { path: utf8(&rootfs.path)?, readonly: rootfs.read_only },
         hostname: &rootfs.hostname,
         mounts: mounts(rootfs, facts)?,
@@ -187,8 +189,10 @@ fn process<'a>(rootfs: &'a plan::Rootfs, args: &'a [String]) -> Process<'a> {
         cwd: &rootfs.working_directory,
         capabilities: capabilities(rootfs),
         no_new_privileges: true,
-        // No rlimits and no oomScoreAdj: both are inherited through the runtime from whoever
-        // starts it, and a host that withholds CAP_SYS_RESOURCE refuses others than its own.
+        // Beside the container's own process it is inherited through the runtime from whoever
+        // starts it. So are rlimits: a host that withholds CAP_SYS_RESOURCE refuses others than
+        // its own.
+        oom_score_adj: None,
     }
 }
 
@@ -255,6 +259,11 @@ mod tests {
             image: plan::Image::Rootfs(Box::new(rootfs.clone())),
             resources: plan::Resources::default(),
             probes: plan::Probes::default(),
+            restart_policy: None,
+            restart_policy_rules: Vec::new(),
+            hooks: plan::Hooks::default(),
+            stop_signal: crate::config::signal::StopSignal::SIGTERM,
+            termination_grace_period: None,
         }
     }
 
@@ -283,6 +292,7 @@ mod tests {
             network_namespace: None,
             cgroup_namespace: false,
             recursive_read_only: false,
+            oom_score_adj: 1000,
         }
     }
 
@@ -333,6 +343,7 @@ mod tests {
             network_namespace: Some("/run/outrigger/gateway/network"),
             cgroup_namespace: true,
             recursive_read_only: true,
+            oom_score_adj: -997,
             ..small_facts()
         }
     }
@@ -369,6 +380,8 @@ mod tests {
         let (rootfs, volumes) = (full(), full_volumes());
         let mut expected = generated(&rootfs, &full_facts(&volumes))["process"].take();
         expected["args"] = Value::from(vec!["/bin/check", "now"]);
+        // That is inherited.
+        expected.as_object_mut().unwrap().remove("oomScoreAdj");
         let command = ["/bin/check".to_owned(), "now".to_owned()];
         let process = generate_process(&container(&rootfs), &rootfs, &command).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&process).unwrap(), expected);

@@ -4,11 +4,11 @@
 use core::fmt;
 use core::time::Duration;
 
+use crate::config::signal::{StopSignal, signal_name};
 use crate::config::{nearest, parse_duration, write_duration};
 use crate::limits::DURATION_MAX;
 use crate::supervisor::probe::ProbeKind;
 use crate::supervisor::record::ExitStatus;
-use crate::supervisor::report::signal_name;
 
 /// Highest number of a run that can be named: each run up to it is kept apart.
 pub const RUN_MAX: usize = 100;
@@ -202,8 +202,8 @@ fn status(text: &str) -> Result<ExitStatus, Mistake> {
     if let Ok(code) = text.parse() {
         return Ok(ExitStatus::Code(code));
     }
-    let signal = (1..=64).find(|signal| signal_name(*signal) == Some(text));
-    signal.map(ExitStatus::Signal).ok_or_else(|| {
+    let signal = StopSignal::by_name(text).map(|signal| ExitStatus::Signal(signal.number()));
+    signal.ok_or_else(|| {
         let names: Vec<&str> = (1..=64).filter_map(signal_name).collect();
         let meant = hint(nearest(text, &names));
         Mistake::In(format!("`{text}` is neither an exit code (0 to 255) nor a signal (SIGKILL){meant}"))

@@ -16,7 +16,7 @@ const BREAK_MIN: u64 = 3_000;
 const BREAKS_MAX: usize = 6;
 
 /// Width of a band.
-const BREAK_WIDTH: Tenths = 340;
+const BREAK_WIDTH: Tenths = 300;
 
 /// Distances between ticks, in milliseconds.
 const STEPS: [u64; 25] = [
@@ -25,7 +25,7 @@ const STEPS: [u64; 25] = [
 ];
 
 /// Most ticks on an axis without bands.
-const TICKS: u64 = 8;
+const TICKS: u64 = 6;
 
 /// Least distance of two ticks.
 const TICK_ROOM: Tenths = 460;

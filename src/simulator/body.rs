@@ -9,6 +9,7 @@ use super::{Happening, MOMENT, World, at, at_mut};
 use crate::config::plan::{ContainerId, Role};
 use crate::supervisor::action::ContainerAction;
 use crate::supervisor::event::{ContainerEvent, Event};
+use crate::supervisor::hook::HookKind;
 use crate::supervisor::probe::ProbeKind;
 use crate::supervisor::record::{Exit, ExitStatus, Instance, failure};
 use crate::time::Instant;
@@ -50,6 +51,8 @@ pub(super) struct Body {
     pub(super) process: Process,
     pub(super) call: Option<Call>,
     pub(super) tries: Tries,
+    /// The hook that is under way, with its number.
+    pub(super) hook: Option<(HookKind, u64)>,
     pub(super) creates: u32,
     pub(super) starts: u32,
     pub(super) runs: usize,
@@ -112,6 +115,11 @@ impl World {
                 *at_mut(&mut self.bodies, id.index())?.try_mut(kind) = None;
                 Ok(())
             }
+            ContainerAction::Hook(kind) => self.begin_hook(id, kind),
+            ContainerAction::CancelHook(kind) => {
+                self.say(Subject::Container(id), || What::CancelsHook(kind));
+                self.kill_hook(id).map(drop)
+            }
         }
     }
 
@@ -126,6 +134,7 @@ impl World {
             process: Process::None,
             call: None,
             tries: Tries::default(),
+            hook: None,
             creates: body.creates + 1,
             ..*body
         };
@@ -220,6 +229,36 @@ impl World {
             self.schedule(at, Happening::Answers(id, instance, kind, number, outcome));
         }
         Ok(())
+    }
+
+    fn begin_hook(&mut self, id: ContainerId, kind: HookKind) -> Result<(), Broken> {
+        self.say(Subject::Container(id), || What::BeginsHook(kind));
+        self.count += 1;
+        let number = self.count;
+        let body = at_mut(&mut self.bodies, id.index())?;
+        body.hook = Some((kind, number));
+        let hook = at(&self.container_scripts, id.index())?.hook(kind, body.runs.saturating_sub(1));
+        if let Some(takes) = hook.takes {
+            self.schedule(self.now.after(takes), Happening::HookEnds(id, number, !hook.fails));
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_hook(&mut self, id: ContainerId, number: u64, well: bool) -> Result<(), Broken> {
+        let body = at_mut(&mut self.bodies, id.index())?;
+        let Some((kind, _)) = body.hook.filter(|(_, under_way)| *under_way == number) else { return Ok(()) };
+        body.hook = None;
+        let instance = body.instance;
+        self.say(Subject::Container(id), || What::HookEnded(kind, well));
+        let outcome = if well { Ok(()) } else { Err(failure("it exited with 1")) };
+        self.emit(Event::Container(id, instance, ContainerEvent::HookEnded(kind, outcome)))
+    }
+
+    /// Returns which it was, if one was under way.
+    fn kill_hook(&mut self, id: ContainerId) -> Result<Option<HookKind>, Broken> {
+        let Some((kind, _)) = at_mut(&mut self.bodies, id.index())?.hook.take() else { return Ok(None) };
+        self.say(Subject::Container(id), || What::HookKilled(kind));
+        Ok(Some(kind))
     }
 
     /// Begins a runtime call. One without a duration hangs.
@@ -331,6 +370,11 @@ impl World {
             self.say(Subject::Container(id), || What::Exiting);
         }
         self.say(Subject::Container(id), || What::Exited(exit));
+        // What runs in the container ends with its first process, and is heard of later.
+        if let Some(kind) = self.kill_hook(id)? {
+            let event = ContainerEvent::HookEnded(kind, Err(failure("it was killed by SIGKILL")));
+            self.schedule(self.now.after(MOMENT), Happening::Ends(Event::Container(id, instance, event)));
+        }
         self.emit(Event::Container(id, instance, ContainerEvent::Exited(exit)))
     }
 }

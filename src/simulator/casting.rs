@@ -246,18 +246,16 @@ impl Cast {
         let (container, pod) = (ContainerScript::default(), PodScript::default());
         let mut sentences = vec![
             format!(
-                "a pod is set up in {}; the runtime takes {} to create a container, {} to start it and {} to \
-                 remove it",
+                "times of set-up {}, create {}, start {}, removal {}; {} from the stop signal to exit code 0",
                 time(pod.set_up_takes),
                 time(container.create_takes),
                 time(container.start_takes),
-                time(container.removal_takes)
+                time(container.removal_takes),
+                time(container.stops_after)
             ),
             format!(
-                "unless said otherwise: an init container exits with 0 after {}, any other runs for ever; probes \
-                 succeed; {} after SIGTERM a container exits with 0",
-                time(INIT_RUNS),
-                time(container.stops_after)
+                "init containers exit with 0 after {}, others run for ever; probes succeed",
+                time(INIT_RUNS)
             ),
         ];
         sentences.extend(self.assumptions.iter().map(Assumption::to_string));

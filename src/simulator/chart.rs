@@ -5,10 +5,11 @@
 //! States differ in shape and pattern too, not in colour alone: for print, and for eyes that take
 //! some colours for one. Its size is bounded: marks that would overlap are left out and counted.
 
-use core::fmt::{self, Write as _};
+use core::fmt::Write as _;
 
 use super::axis::{Axis, Mark, Tenths};
 use super::casting::Cast;
+use super::ink::{Escaped, PATTERNS, Px, STYLE, cross, triangle, wrap};
 use super::path;
 use super::recording::{Bar, ContainerSummary, Recording, Signal, Stage, Tries, millis};
 use super::timeline::Subject;
@@ -19,16 +20,16 @@ use crate::supervisor::record::{Exit, ExitStatus};
 use crate::supervisor::report::Ended;
 
 /// Width of the picture. Heights follow from what is in it.
-const WIDTH: Tenths = 7_200;
+pub(super) const WIDTH: Tenths = 5_600;
 
 /// Space at the sides.
-const MARGIN: Tenths = 160;
+pub(super) const MARGIN: Tenths = 160;
 
 /// Height of a container's row, and in it: the bar's upper edge and its height, and the upper edge
 /// of the marks for probes.
 const ROW: Tenths = 460;
 const BAR_TOP: Tenths = 190;
-const BAR_HEIGHT: Tenths = 150;
+pub(super) const BAR_HEIGHT: Tenths = 150;
 const PROBES_TOP: Tenths = 355;
 
 /// Height of a pod's line.
@@ -38,33 +39,10 @@ const POD_ROW: Tenths = 320;
 const MARKS_MAX: Tenths = 6_000;
 
 /// Characters of a line of text.
-const LINE_MAX: usize = 104;
+pub(super) const LINE_MAX: usize = 82;
 
 /// Lines of assumptions.
 const ASSUMPTIONS_MAX: usize = 14;
-
-/// Looks of everything, by class.
-const STYLE: &str = "\
-text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;fill:#1f2933;\
-paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}\
-.t{font-size:18px;font-weight:700}.p{font-size:15px;font-weight:700}.c{font-size:13px;font-weight:600}\
-.s{font-weight:400;fill:#52606d}.n{font-size:12px;fill:#52606d}.e{font-size:11px;font-weight:600}\
-.f{fill:#b42318}.a{stroke:#d5dae0;fill:none}.g{stroke:#7b8794;fill:none;stroke-dasharray:3 2}\
-.w{stroke:#b42318;fill:none;stroke-width:2.4}.o{stroke:#3f9a68;fill:none}.h{fill:#f0f2f5}\
-.k{stroke:#fff;stroke-width:5;fill:none}.l{stroke:#7b8794;fill:none}\
-.creating{fill:#aab2bd}.running{fill:#8fbdeb}.ready{fill:#2f8f5b}.stopping{fill:url(#stopping)}\
-.removing{fill:#d5dae0}.back-off{stroke:#7b8794;stroke-width:2.5;stroke-dasharray:2 3;fill:none}\
-.crowded{fill:url(#crowded)}.term{fill:#9a3412}.kill{stroke:#fff;stroke-width:5.5;fill:none}\
-.kill2{stroke:#b42318;stroke-width:2.6;fill:none}";
-
-/// What fills what is hatched.
-const PATTERNS: &str = "\
-<defs>\
-<pattern id=\"stopping\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
-<rect width=\"6\" height=\"6\" fill=\"#fbd38d\"/><rect width=\"2.4\" height=\"6\" fill=\"#c05621\"/></pattern>\
-<pattern id=\"crowded\" width=\"4\" height=\"4\" patternUnits=\"userSpaceOnUse\">\
-<rect width=\"4\" height=\"4\" fill=\"#e4e7eb\"/><rect width=\"2\" height=\"4\" fill=\"#52606d\"/></pattern>\
-</defs>";
 
 /// Draws it. Ends with a line break.
 pub fn chart(cast: &Cast, recording: &Recording) -> String {
@@ -78,7 +56,7 @@ pub fn chart(cast: &Cast, recording: &Recording) -> String {
     // Writing into a String cannot fail, here and below.
     let _ = write!(
         out,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" style=\"max-width:1080px\" role=\"img\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" style=\"max-width:860px\" role=\"img\" \
          aria-labelledby=\"title desc\">\n<title id=\"title\">{}</title>\n<desc id=\"desc\">{}</desc>\n\
          <style>{STYLE}</style>\n{PATTERNS}\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{content}</svg>\n",
         Px(WIDTH),
@@ -119,16 +97,17 @@ fn worth_seeing(recording: &Recording) -> Vec<u64> {
     bars.chain(events).chain(tries).map(millis).collect()
 }
 
-struct Chart<'a> {
-    out: String,
-    recording: &'a Recording,
-    axis: Axis,
+/// A chart that is being drawn, from top to bottom.
+pub(super) struct Chart<'a> {
+    pub(super) out: String,
+    pub(super) recording: &'a Recording,
+    pub(super) axis: Axis,
     /// Least distance between marks of one kind.
-    room: Tenths,
+    pub(super) room: Tenths,
     /// Where the next thing goes.
-    top: Tenths,
+    pub(super) top: Tenths,
     /// Marks that found no room.
-    left_out: usize,
+    pub(super) left_out: usize,
 }
 
 impl<'a> Chart<'a> {
@@ -137,13 +116,14 @@ impl<'a> Chart<'a> {
         self.text(MARGIN, self.top, "t", &title(&self.recording.plan));
         self.top += 60;
         self.draw_assumptions(cast);
-        self.top += 280;
+        self.top += 400;
         let upper = self.top;
         // The grid goes below the rows, whose height is known.
         let pods = u64::try_from(self.recording.plan.pods.len()).unwrap_or(0);
         let containers = u64::try_from(self.recording.plan.containers.len()).unwrap_or(0);
         let lower = upper + pods * POD_ROW + containers * ROW + 40;
         self.draw_axis(upper, lower, containers > 8);
+        self.draw_breaks(upper);
         let recording = self.recording;
         for (index, pod) in recording.plan.pods.iter().enumerate() {
             self.draw_pod(index, pod);
@@ -153,14 +133,13 @@ impl<'a> Chart<'a> {
                 self.draw_row(position);
             }
         }
-        self.draw_bands(upper, lower);
         self.top = lower + if containers > 8 { 260 } else { 100 };
         self.draw_legend();
         self.draw_notes();
         self.top += 60;
     }
 
-    fn text(&mut self, left: Tenths, base: Tenths, class: &str, text: &str) {
+    pub(super) fn text(&mut self, left: Tenths, base: Tenths, class: &str, text: &str) {
         let (left, base) = (Px(left), Px(base));
         let _ =
             writeln!(self.out, "<text x=\"{left}\" y=\"{base}\" class=\"{class}\">{}</text>", Escaped(text));
@@ -187,10 +166,10 @@ impl<'a> Chart<'a> {
         let ticks = self.axis.ticks();
         let mut grid = String::new();
         for tick in &ticks {
-            let _ = write!(grid, "M{} {}V{}", Px(self.axis.place(*tick)), Px(upper - 40), Px(lower));
+            let _ = write!(grid, "M{} {}V{}", Px(self.axis.place(*tick)), Px(upper - 160), Px(lower));
         }
         let _ = writeln!(self.out, "<path class=\"a\" d=\"{grid}\"/>");
-        for base in [Some(upper - 70), twice.then_some(lower + 130)].into_iter().flatten() {
+        for base in [Some(upper - 190), twice.then_some(lower + 130)].into_iter().flatten() {
             for tick in &ticks {
                 let place = self.axis.place(*tick);
                 let anchor = match place {
@@ -209,33 +188,33 @@ impl<'a> Chart<'a> {
         }
     }
 
-    /// Over the rows: what is broken out is white, between two waves.
-    fn draw_bands(&mut self, upper: Tenths, lower: Tenths) {
-        for segment in self.axis.segments.clone() {
-            if !segment.is_broken {
-                continue;
-            }
-            let middle = (segment.left + segment.right) / 2;
-            let mut waves = String::new();
-            for place in [middle.saturating_sub(35), middle + 35] {
-                let _ = write!(waves, "M{} {}", Px(place), Px(upper));
-                let mut at = upper;
-                while at + 120 <= lower {
-                    let _ = write!(waves, "q4 3 0 6t0 6");
-                    at += 120;
-                }
-            }
-            let (left, height) = (Px(middle.saturating_sub(35)), Px(lower - upper));
+    /// What is broken out, above the rows.
+    fn draw_breaks(&mut self, upper: Tenths) {
+        for segment in self.axis.segments.iter().filter(|segment| segment.is_broken) {
+            let length = segment.to - segment.from;
             let _ = writeln!(
                 self.out,
-                "<g><title>{} in which nothing new happens</title><rect x=\"{left}\" y=\"{}\" width=\"7\" \
-                 height=\"{height}\" fill=\"#fff\"/><path class=\"l\" d=\"{waves}\"/>\
-                 <text x=\"{}\" y=\"{}\" class=\"n\" text-anchor=\"middle\" font-style=\"italic\">+{}</text></g>",
-                Mark(segment.to - segment.from),
-                Px(upper),
-                Px(middle),
-                Px(upper + 130),
-                Mark(rounded(segment.to - segment.from))
+                "<text x=\"{}\" y=\"{}\" class=\"n\" text-anchor=\"middle\" font-style=\"italic\"><title>{} in which \
+                 nothing new happens</title>+{}</text>",
+                Px((segment.left + segment.right) / 2),
+                Px(upper - 40),
+                Mark(length),
+                Mark(rounded(length))
+            );
+        }
+    }
+
+    /// Over the bars of a row: what is broken out is white, between two waves.
+    fn draw_waves(&mut self) {
+        let (upper, height) = (self.top + BAR_TOP - 30, BAR_HEIGHT + 60);
+        for segment in self.axis.segments.iter().filter(|segment| segment.is_broken) {
+            let middle = (segment.left + segment.right) / 2;
+            let (left, right, top) = (Px(middle - 35), Px(middle + 35), Px(upper));
+            let _ = writeln!(
+                self.out,
+                "<rect x=\"{left}\" y=\"{top}\" width=\"7\" height=\"{}\" fill=\"#fff\"/><path class=\"l\" \
+                 d=\"M{left} {top}q4 5.2 0 10.5t0 10.5M{right} {top}q4 5.2 0 10.5t0 10.5\"/>",
+                Px(height)
             );
         }
     }
@@ -299,6 +278,7 @@ impl<'a> Chart<'a> {
         let summary = recording.containers.get(position).copied().unwrap_or_default();
         let bars: Vec<&'a Bar> = recording.bars.iter().filter(|bar| bar.container == id).collect();
         self.draw_bars(&bars);
+        self.draw_waves();
         let (left, base) = (Px(MARGIN), Px(self.top + 140));
         let _ = writeln!(
             self.out,
@@ -307,6 +287,7 @@ impl<'a> Chart<'a> {
             Escaped(&container.name),
             Escaped(&describe_row(container.role, &summary))
         );
+        self.draw_hooks(id);
         self.draw_tries(id);
         self.draw_ends(id);
         let signals: Vec<&Signal> =
@@ -390,6 +371,34 @@ impl<'a> Chart<'a> {
         );
     }
 
+    /// Along the upper edge of the bar.
+    fn draw_hooks(&mut self, id: ContainerId) {
+        let recording = self.recording;
+        let mut free_from = 0;
+        for hook in recording.hooks.iter().filter(|hook| hook.container == id) {
+            let (to, well) = hook.end.unwrap_or((recording.end, true));
+            let (left, right) = (self.axis.place(millis(hook.from)), self.axis.place(millis(to)));
+            if left < free_from {
+                self.left_out += 1;
+                continue;
+            }
+            free_from = left + self.room;
+            let _ = writeln!(
+                self.out,
+                "<rect class=\"{}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"4\"><title>{} hook of {}, {} to {}{}</title></rect>",
+                if well { "hook" } else { "hook-failed" },
+                Px(left),
+                Px(self.top + BAR_TOP - 20),
+                Px((right - left).max(20)),
+                hook.kind.name(),
+                Escaped(&path(&recording.plan, id)),
+                short(hook.from),
+                short(to),
+                if well { "" } else { ", failed" }
+            );
+        }
+    }
+
     fn draw_tries(&mut self, id: ContainerId) {
         let recording = self.recording;
         for kind in ProbeKind::ALL {
@@ -432,7 +441,7 @@ impl<'a> Chart<'a> {
         for event in recording.events.iter().filter(|event| event.of == Subject::Container(id)) {
             let Some(exit) = event.exit else { continue };
             let place = self.axis.place(millis(event.at));
-            let failed = exit.status != ExitStatus::Code(0) || exit.oom_killed;
+            let failed = has_failed(exit);
             let words = code(exit);
             let width = u64::try_from(words.len()).unwrap_or(0) * 68 + 30;
             let at_right = place + width > WIDTH - MARGIN / 2;
@@ -484,73 +493,6 @@ impl<'a> Chart<'a> {
             }
         }
     }
-
-    fn draw_legend(&mut self) {
-        let mut left = MARGIN;
-        let mut entries: Vec<(String, &str)> = Vec::new();
-        let base = |top: Tenths| Px(top.saturating_sub(100));
-        // Drawn with its left edge at 0, moved by the group around it.
-        let swatch = |class: &str, inset: Tenths| {
-            format!(
-                "<rect class=\"{class}\" y=\"{}\" width=\"18\" height=\"{}\"/>",
-                Px(inset),
-                Px(BAR_HEIGHT - 30 - 2 * inset)
-            )
-        };
-        entries.push((swatch("creating", 30), "being started"));
-        entries.push((swatch("running", 0), "runs"));
-        entries.push((swatch("ready", 0), "runs and is ready"));
-        entries.push((swatch("stopping", 0), "being stopped"));
-        entries.push((swatch("removing", 30), "being removed"));
-        entries.push(("<path class=\"back-off\" d=\"M0 6h18\"/>".to_owned(), "waits for its restart"));
-        entries.push((triangle(90, 110), "stop signal"));
-        entries.push((cross(90, 60), "SIGKILL"));
-        entries.push(("<path class=\"w\" d=\"M9 -1v14\"/>".to_owned(), "ended badly, exit code"));
-        entries.push(("<path class=\"o\" d=\"M5 5v5M9 5v5M13 5v5\"/>".to_owned(), "probe succeeds"));
-        entries.push(("<path class=\"w\" d=\"M5 3v9M9 3v9M13 3v9\"/>".to_owned(), "probe fails"));
-        entries.push((
-            "<path class=\"g\" d=\"M9 -2v8\"/><path fill=\"#7b8794\" d=\"M9 13l-3 -6h6z\"/>".to_owned(),
-            "waited for",
-        ));
-        self.top += 160;
-        for (shape, words) in entries {
-            let width = 230 + u64::try_from(words.len()).unwrap_or(0) * 66 + 140;
-            if left + width > WIDTH - MARGIN + 140 {
-                left = MARGIN;
-                self.top += 210;
-            }
-            let _ =
-                writeln!(self.out, "<g transform=\"translate({} {})\">{shape}</g>", Px(left), base(self.top));
-            self.text(left + 230, self.top, "n", words);
-            left += width;
-        }
-    }
-
-    fn draw_notes(&mut self) {
-        self.top += 100;
-        let mut notes =
-            vec![format!("After {}: {}.", short(self.recording.end), how_it_ends(self.recording))];
-        if self.left_out > 0 {
-            notes.push(format!(
-                "{} marks that would overlap or stand in a break are left out.",
-                self.left_out
-            ));
-        }
-        for line in notes.iter().flat_map(|note| wrap(note, LINE_MAX)) {
-            self.top += 180;
-            self.text(MARGIN, self.top, "n", &line);
-        }
-    }
-}
-
-fn triangle(place: Tenths, top: Tenths) -> String {
-    format!("<path class=\"term\" d=\"M{} {}l-5 -10h10z\"/>", Px(place), Px(top))
-}
-
-fn cross(place: Tenths, middle: Tenths) -> String {
-    let (left, top) = (Px(place.saturating_sub(45)), Px(middle.saturating_sub(45)));
-    let strokes = format!("M{left} {top}l9 9m0 -9l-9 9");
-    format!("<path class=\"kill\" d=\"{strokes}\"/><path class=\"kill2\" d=\"{strokes}\"/>")
 }
 
 fn describe_row(role: Role, summary: &ContainerSummary) -> String {
@@ -571,7 +513,7 @@ fn describe_row(role: Role, summary: &ContainerSummary) -> String {
     words
 }
 
-fn stage_words(stage: Stage) -> &'static str {
+pub(super) fn stage_words(stage: Stage) -> &'static str {
     match stage {
         Stage::Creating => "being started",
         Stage::Running => "runs",
@@ -580,6 +522,10 @@ fn stage_words(stage: Stage) -> &'static str {
         Stage::Removing => "being removed",
         Stage::BackOff => "waits for its restart",
     }
+}
+
+pub(super) fn has_failed(exit: Exit) -> bool {
+    exit.status != ExitStatus::Code(0) || exit.oom_killed
 }
 
 fn code(exit: Exit) -> String {
@@ -591,52 +537,4 @@ fn code(exit: Exit) -> String {
 fn rounded(millis: u64) -> u64 {
     let to = if millis >= 10_000 { 1_000 } else { 100 };
     (millis + to / 2) / to * to
-}
-
-/// Lines of at most `width` characters, broken at blanks.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let Some(line) = lines.last_mut() else { continue };
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(word.to_owned());
-            continue;
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines
-}
-
-/// A length in units.
-struct Px(Tenths);
-
-impl fmt::Display for Px {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 % 10 {
-            0 => write!(f, "{}", self.0 / 10),
-            tenths => write!(f, "{}.{tenths}", self.0 / 10),
-        }
-    }
-}
-
-/// Text between tags, or in an attribute. XML cannot have control characters at all.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '&' => f.write_str("&amp;")?,
-                '"' => f.write_str("&quot;")?,
-                character if character.is_control() => f.write_str("\u{fffd}")?,
-                character => fmt::Write::write_char(f, character)?,
-            }
-        }
-        Ok(())
-    }
 }

@@ -23,6 +23,9 @@ pub enum Invariant {
     StopOrder,
     /// Who runs is told first, and has its grace period.
     GracePeriod,
+    /// A post-start hook comes before whatever waits for its container, a pre-stop hook before the
+    /// stop signal.
+    HookOrder,
     /// One try of a probe at a time, and only of what has started.
     ProbeTries,
     /// When all has ended, nothing is there.
@@ -35,7 +38,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them, in the order of docs/invariants.md.
-    pub const ALL: [Invariant; 13] = [
+    pub const ALL: [Invariant; 14] = [
         Invariant::InitOrder,
         Invariant::PodOrder,
         Invariant::PodLife,
@@ -45,6 +48,7 @@ impl Invariant {
         Invariant::BackOff,
         Invariant::StopOrder,
         Invariant::GracePeriod,
+        Invariant::HookOrder,
         Invariant::ProbeTries,
         Invariant::NothingLeft,
         Invariant::Progress,
@@ -63,6 +67,7 @@ impl Invariant {
             Invariant::BackOff => "back-off",
             Invariant::StopOrder => "stop-order",
             Invariant::GracePeriod => "grace-period",
+            Invariant::HookOrder => "hook-order",
             Invariant::ProbeTries => "probe-tries",
             Invariant::NothingLeft => "nothing-left",
             Invariant::Progress => "progress",

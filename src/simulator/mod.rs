@@ -43,6 +43,7 @@
 //! | `stops-after` | time from SIGTERM to its end | 100 ms |
 //! | `stops-with` | how it ends after SIGTERM | 0 |
 //! | `unkillable` | whether not even SIGKILL ends it (uninterruptible sleep) | false |
+//! | `post-start`, `pre-stop` | (list) how this hook goes, if it is no sleep: "1s", "fails after 1s", "never" | "1ms" |
 //! | `startup`, `liveness`, `readiness` | (list) answers to this probe: "no, yes from 2s, never from 1m" | "yes" |
 //! | **`[[events]]`** | an event that takes its time on the way to the supervisor | |
 //! | `of` | the pod or `<pod>/<container>` that it is about | |
@@ -58,8 +59,11 @@ mod axis;
 mod body;
 pub mod casting;
 pub mod chart;
+mod ink;
 pub mod invariants;
+mod legend;
 pub mod notation;
+pub mod recorder;
 pub mod recording;
 pub mod script;
 pub mod timeline;
@@ -79,6 +83,7 @@ use crate::config::plan::{ContainerId, Plan, PodId};
 use crate::supervisor::action::Action;
 use crate::supervisor::announcer::Announcer;
 use crate::supervisor::event::{ContainerEvent, Event, Goal};
+use crate::supervisor::hook::HookKind;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{ExitStatus, Instance, failure};
 use crate::supervisor::{Outcome as Exit, Supervisor};
@@ -106,6 +111,8 @@ enum Happening {
     Starts(ContainerId, Instance),
     Dies(ContainerId, Instance, ExitStatus),
     Answers(ContainerId, Instance, ProbeKind, u64, Outcome),
+    /// A hook ends by itself, if it is this one; whether well.
+    HookEnds(ContainerId, u64, bool),
     /// An event that was on a detour.
     Arrives(Event, Duration),
 }
@@ -479,6 +486,7 @@ impl World {
                 };
                 self.emit(Event::Container(id, instance, ContainerEvent::Probed(kind, outcome, failure(why))))
             }
+            Happening::HookEnds(id, number, well) => self.end_hook(id, number, well),
             Happening::Arrives(event, late) => {
                 self.say(about(&event), || What::Arrives(event_name(&event), late));
                 self.deliver(event)
@@ -619,6 +627,8 @@ pub fn event_name(event: &Event) -> &'static str {
             ContainerEvent::Removed => "removed",
             ContainerEvent::RemoveFailed(_) => "remove-failed",
             ContainerEvent::Probed(..) => "probed",
+            ContainerEvent::HookEnded(HookKind::PostStart, _) => "post-start-ended",
+            ContainerEvent::HookEnded(HookKind::PreStop, _) => "pre-stop-ended",
         },
     }
 }

@@ -77,6 +77,18 @@ pub fn notation(cast: &Cast, recording: &Recording) -> String {
                 json.word("signal", signal.name);
             });
         });
+        json.list("hooks", &recording.hooks, |json, hook| {
+            json.object(|json| {
+                json.container(hook.container);
+                json.number("instance", hook.instance.0.into());
+                json.word("hook", hook.kind.name());
+                json.time("from_ms", Some(hook.from));
+                if let Some((at, success)) = hook.end {
+                    json.time("to_ms", Some(at));
+                    json.flag("success", success);
+                }
+            });
+        });
         json.list("probes", &recording.tries, |json, tries| {
             json.object(|json| {
                 json.container(tries.container);

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::parse_duration;
 use crate::supervisor::event::Goal;
+use crate::supervisor::hook::HookKind;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::ExitStatus;
 use crate::time::Instant;
@@ -106,6 +107,19 @@ pub struct ContainerScript {
     pub liveness: Answers,
     /// Answers to its readiness probe.
     pub readiness: Answers,
+    /// Its post-start hook, if that is no sleep; one for each run, the last for all further ones.
+    pub post_start: Vec<HookScript>,
+    /// The same of its pre-stop hook.
+    pub pre_stop: Vec<HookScript>,
+}
+
+/// How a hook goes that is no sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HookScript {
+    /// How long it takes. `None`: it never ends by itself.
+    pub takes: Option<Duration>,
+    /// Whether it fails then.
+    pub fails: bool,
 }
 
 /// For each run, the last for all further ones: from which age on a probe gets which answer.
@@ -164,6 +178,8 @@ impl Default for ContainerScript {
             startup: Vec::new(),
             liveness: Vec::new(),
             readiness: Vec::new(),
+            post_start: vec![HookScript { takes: Some(millis(1)), fails: false }],
+            pre_stop: vec![HookScript { takes: Some(millis(1)), fails: false }],
         }
     }
 }
@@ -176,6 +192,15 @@ impl Script {
 }
 
 impl ContainerScript {
+    /// How a hook goes in run number `run` (from 0).
+    pub(super) fn hook(&self, kind: HookKind, run: usize) -> HookScript {
+        let series = match kind {
+            HookKind::PostStart => &self.post_start,
+            HookKind::PreStop => &self.pre_stop,
+        };
+        in_run(series, run).unwrap_or(HookScript { takes: Some(millis(1)), fails: false })
+    }
+
     /// What a probe is answered in run number `run` (from 0) that has lasted `age`.
     pub(super) fn answer(&self, kind: ProbeKind, run: usize, age: Duration) -> Answer {
         let answers = match kind {
@@ -282,6 +307,8 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
         startup: keys.answers("startup")?,
         liveness: keys.answers("liveness")?,
         readiness: keys.answers("readiness")?,
+        post_start: keys.each("post-start", hook)?.unwrap_or(default.post_start),
+        pre_stop: keys.each("pre-stop", hook)?.unwrap_or(default.pre_stop),
     };
     keys.finish()?;
     Ok(container)
@@ -446,6 +473,15 @@ fn status(text: &str) -> Result<ExitStatus, String> {
 fn goal(text: &str) -> Result<Goal, String> {
     let all = [Goal::Exit, Goal::PowerOff, Goal::Halt, Goal::Reboot, Goal::Rescue];
     all.into_iter().find(|goal| goal.name() == text).ok_or(format!("`{text}` is no goal"))
+}
+
+/// "1s", "fails after 1s", "never".
+fn hook(text: &str) -> Result<HookScript, String> {
+    match text.strip_prefix("fails after ") {
+        Some(takes) => Ok(HookScript { takes: Some(duration(takes)?), fails: true }),
+        None if text == "never" => Ok(HookScript { takes: None, fails: false }),
+        None => Ok(HookScript { takes: Some(duration(text)?), fails: false }),
+    }
 }
 
 /// "no" (from the beginning on), "yes from 3s".

@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::path;
 use super::script::Answer;
 use crate::config::plan::{ContainerId, Plan, PodId};
+use crate::supervisor::hook::HookKind;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{Exit, Instance};
 use crate::supervisor::report::Report;
@@ -59,6 +60,14 @@ pub enum What {
     Removes,
     /// The supervisor has it probed; it answers so.
     Probes(ProbeKind, Answer),
+    /// The supervisor has this hook begun.
+    BeginsHook(HookKind),
+    /// The supervisor has this hook ended.
+    CancelsHook(HookKind),
+    /// This hook has ended by itself; whether well.
+    HookEnded(HookKind, bool),
+    /// This hook was killed: it was cancelled, or its container is gone.
+    HookKilled(HookKind),
     /// Its own command begins.
     Starting,
     /// Its own command has been at it for the script's `start-delay`.
@@ -90,6 +99,8 @@ pub fn log(plan: &Plan, entries: &[Entry], shows_probes: bool) -> String {
             | What::Creates(_)
             | What::SendsStop
             | What::Kills
+            | What::BeginsHook(_)
+            | What::CancelsHook(_)
             | What::Arrives(..)
             | What::Told { .. } => true,
             What::Probes(..) => shows_probes,
@@ -97,6 +108,8 @@ pub fn log(plan: &Plan, entries: &[Entry], shows_probes: bool) -> String {
             | What::TearsDown
             | What::Starts
             | What::Removes
+            | What::HookEnded(..)
+            | What::HookKilled(_)
             | What::Starting
             | What::Started
             | What::Exiting
@@ -130,12 +143,17 @@ impl fmt::Display for Line<'_> {
             What::TearsDown => write!(f, "    tear down {name}"),
             What::Creates(_) => write!(f, "    create {name}"),
             What::Starts => write!(f, "    start {name}"),
-            What::SendsStop => write!(f, "    SIGTERM to {name}"),
+            What::SendsStop => write!(f, "    {} to {name}", stop_signal(self.plan, *of)),
             What::Kills => write!(f, "    SIGKILL to {name}"),
             What::Removes => write!(f, "    remove {name}"),
             What::Probes(kind, answer) => {
                 write!(f, "    {} probe of {name}: {}", kind.name(), words(*answer))
             }
+            What::BeginsHook(kind) => write!(f, "    {} hook of {name}", kind.name()),
+            What::CancelsHook(kind) => write!(f, "    cancel {} hook of {name}", kind.name()),
+            What::HookEnded(kind, true) => write!(f, "... {} hook of {name} is done", kind.name()),
+            What::HookEnded(kind, false) => write!(f, "... {} hook of {name} has failed", kind.name()),
+            What::HookKilled(kind) => write!(f, "... {} hook of {name} was killed", kind.name()),
             What::Starting => write!(f, "... {name} is starting"),
             What::Started => write!(f, "... {name} has started"),
             What::Exiting => write!(f, "... {name} is exiting"),
@@ -160,6 +178,14 @@ fn words(answer: Answer) -> &'static str {
         Answer::Is(Outcome::Error) => "it cannot be asked",
         Answer::Never => "(silence)",
     }
+}
+
+fn stop_signal(plan: &Plan, of: Subject) -> &'static str {
+    let container = match of {
+        Subject::Container(id) => plan.containers.get(id.index()),
+        Subject::World | Subject::Pod(_) => None,
+    };
+    container.map(|container| container.stop_signal).unwrap_or_default().name()
 }
 
 /// The name of a pod (`demo`) or container (`demo/app`).

@@ -35,7 +35,8 @@ pub(super) fn how_it_ends(recording: &Recording) -> String {
     match recording.ending {
         Ending::Ended(end) => {
             let left = if end.left_behind { "; something is left behind" } else { "" };
-            format!("all pods have ended, {} of them failed{left}", end.failed)
+            let failed = if end.failed == 0 { "none".to_owned() } else { end.failed.to_string() };
+            format!("all pods have ended, {failed} of them failed by itself{left}")
         }
         Ending::AtRest => {
             "nothing else happens: what runs goes on, and probes are answered as before".to_owned()
@@ -105,7 +106,7 @@ fn describe_tries<'a>(recording: &'a Recording, tries: &Tries) -> Option<Line<'a
         1 => "1 time".to_owned(),
         count => format!("{count} times"),
     };
-    let word = if tries.success { "succeeds again" } else { "is answered no" };
+    let word = if tries.success { "succeeds" } else { "is answered no" };
     Some(Line {
         at: *tries.at.first()?,
         of: Subject::Container(tries.container),

@@ -8,10 +8,11 @@ use std::rc::Rc;
 use super::body::{Body, Call, CallKind, Process};
 use super::invariants::{Broken, Invariant, require};
 use super::{at, at_mut, path};
-use crate::config::plan::{Container, ContainerId, Plan, Pod, PodId, RestartPolicy, Role};
+use crate::config::plan::{Container, ContainerId, Operator, Plan, Pod, PodId, RestartPolicy, Role};
 use crate::limits::GRACE_MIN;
 use crate::supervisor::action::{Action, ContainerAction};
 use crate::supervisor::event::{ContainerEvent, Event};
+use crate::supervisor::hook::HookKind;
 use crate::supervisor::pod::PodStopReason;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{Exit, ExitStatus, StopReason};
@@ -34,6 +35,14 @@ struct Facts {
     sigterm_at: Option<Instant>,
     /// Of this instance: a probe had it stopped.
     stopped_by_probe: bool,
+    /// Of this instance: which probe or hook had it stopped alone, and so with which grace period.
+    stopped_alone: Option<Duration>,
+    /// Of this instance: when its pre-stop hook was begun.
+    pre_stop_at: Option<Instant>,
+    /// It was created at least once.
+    was_created: bool,
+    /// Of this instance: its post-start hook has ended, well or not.
+    post_start_ended: bool,
     left_behind: bool,
 }
 
@@ -97,7 +106,7 @@ impl Witness {
         let facts = at_mut(&mut self.facts, id.index())?;
         match event {
             ContainerEvent::Started if container.role == Role::Sidecar && body.runs() => {
-                facts.passed |= container.probes.startup.is_none();
+                facts.passed |= container.probes.startup.is_none() && container.hooks.post_start.is_none();
             }
             ContainerEvent::Probed(ProbeKind::Startup, Outcome::Success, _) if body.runs() => {
                 facts.passed = true;
@@ -118,7 +127,8 @@ impl Witness {
             | ContainerEvent::Exited(_)
             | ContainerEvent::Removed
             | ContainerEvent::RemoveFailed(_)
-            | ContainerEvent::Probed(..) => {}
+            | ContainerEvent::Probed(..)
+            | ContainerEvent::HookEnded(..) => {}
         }
         Ok(())
     }
@@ -178,8 +188,15 @@ impl Witness {
             ContainerAction::Remove => {
                 require(Invariant::FittingActions, !body.runs(), || "it still runs".to_owned())
             }
-            ContainerAction::Probe(kind) => check_probe(body, kind),
-            ContainerAction::CancelProbe(_) | ContainerAction::Create { .. } => Ok(()),
+            ContainerAction::Probe(kind) => {
+                let hook_ended = self.has_passed_post_start(id)?;
+                require(Invariant::HookOrder, hook_ended, || "its post-start hook lasts".to_owned())?;
+                check_probe(body, kind)
+            }
+            ContainerAction::Hook(kind) => self.check_hook(id, kind, body),
+            ContainerAction::CancelProbe(_)
+            | ContainerAction::CancelHook(_)
+            | ContainerAction::Create { .. } => Ok(()),
         }
     }
 
@@ -214,6 +231,26 @@ impl Witness {
         }
         if let Report::ProbeFailed { container, .. } = *report {
             at_mut(&mut self.facts, container.index())?.stopped_by_probe = true;
+        }
+        if let Report::HookDone { container, kind: HookKind::PostStart, .. } = *report {
+            let has_startup_probe = at(&self.plan.containers, container.index())?.probes.startup.is_some();
+            let facts = at_mut(&mut self.facts, container.index())?;
+            facts.post_start_ended = true;
+            facts.passed |= !has_startup_probe;
+        }
+        if let Report::HookFailed { container, kind: HookKind::PostStart } = *report {
+            at_mut(&mut self.facts, container.index())?.post_start_ended = true;
+        }
+        if let Report::PreStopBegun { container, reason } | Report::StopSignalled { container, reason } =
+            *report
+        {
+            let alone = self.grace_alone(container, reason)?;
+            let facts = at_mut(&mut self.facts, container.index())?;
+            facts.stopped_alone = alone;
+            facts.post_start_ended = true;
+        }
+        if let Report::PreStopBegun { container, .. } = *report {
+            at_mut(&mut self.facts, container.index())?.pre_stop_at = Some(now);
         }
         let timeouts = [StopReason::CreateTimeout, StopReason::StartTimeout];
         if let Report::Killed { container, reason, .. } = *report {
@@ -280,6 +317,9 @@ impl Witness {
                 format!("{} was not passed yet", self.name(it))
             })?;
         }
+        if container.role == Role::Main && !at(&self.facts, id.index())?.was_created {
+            self.check_post_start_of_earlier(id)?;
+        }
         let facts = at(&self.facts, id.index())?;
         if facts.exit_is_newest {
             self.check_restart(container, facts, now)?;
@@ -302,6 +342,10 @@ impl Witness {
         facts.exit_is_newest = false;
         facts.start_failed = false;
         facts.stopped_by_probe = false;
+        facts.stopped_alone = None;
+        facts.pre_stop_at = None;
+        facts.post_start_ended = false;
+        facts.was_created = true;
         facts.sigterm_at = None;
         Ok(())
     }
@@ -310,8 +354,17 @@ impl Witness {
         let Some((exit, exited_at)) = facts.exit else { return Ok(()) };
         require(Invariant::OneInstance, now >= exited_at, || "it has not ended yet".to_owned())?;
         let well = exit.status == ExitStatus::Code(0);
-        let policy = self.pod(container.pod)?.restart_policy;
-        let (may, why_not) = match (container.role, policy) {
+        let rule = container.restart_policy_rules.iter().find(|rule| {
+            rule.values.contains(&exit.status.code()) == (rule.operator == Operator::In)
+                && exit.status != ExitStatus::Unknown
+                && !facts.stopped_by_probe
+        });
+        let of_pod = self.pod(container.pod)?.restart_policy;
+        let (may, why_not) = match (container.role, container.restart_policy.unwrap_or(of_pod)) {
+            (Role::Main, _) if rule.is_some() => return Ok(()),
+            (Role::Init, _) if rule.is_some() => {
+                (!well || exit.oom_killed, "it is an init container that has succeeded")
+            }
             (Role::Sidecar, _) | (Role::Main, RestartPolicy::Always) => return Ok(()),
             (Role::Init, RestartPolicy::Always | RestartPolicy::OnFailure) => {
                 (!well || exit.oom_killed, "it is an init container that has succeeded")
@@ -336,6 +389,9 @@ impl Witness {
         let container = at(&self.plan.containers, id.index())?;
         let is_first = at(&self.facts, id.index())?.sigterm_at.is_none();
         require(Invariant::GracePeriod, is_first, || "it has got SIGTERM already".to_owned())?;
+        let has_begun =
+            container.hooks.pre_stop.is_none() || at(&self.facts, id.index())?.pre_stop_at.is_some();
+        require(Invariant::HookOrder, has_begun, || "its pre-stop hook was not begun".to_owned())?;
         if let Some((_, deadline)) = at(&self.pods, container.pod.index())?.stops {
             if container.role == Role::Sidecar && now < deadline {
                 let (inits, mains) = self.containers(container.pod)?;
@@ -367,13 +423,60 @@ impl Witness {
         require(Invariant::GracePeriod, now >= sigterm_at.after(GRACE_MIN), || {
             "it has not had its two seconds".to_owned()
         })?;
-        let own = self.pod(container.pod)?.termination_grace_period;
-        let own_is_over = facts.stopped_by_probe && now >= sigterm_at.after(own.max(GRACE_MIN));
+        // Its time begins with its pre-stop hook. What it waits for its turn is not counted against
+        // it, but nobody here knows how long that was.
+        let since = facts.pre_stop_at.unwrap_or(sigterm_at);
+        let own = facts.stopped_alone.or(container.termination_grace_period);
+        let own_is_over = own.is_some_and(|own| now >= since.after(own));
         let is_over = match at(&self.pods, container.pod.index())?.stops {
             None => own_is_over,
             Some((_, deadline)) => own_is_over || now >= deadline,
         };
         require(Invariant::GracePeriod, is_over, || "its grace period lasts".to_owned())
+    }
+
+    /// How long a container has that is stopped for this reason, if that is not its pod's affair.
+    fn grace_alone(&self, id: ContainerId, reason: StopReason) -> Result<Option<Duration>, Broken> {
+        let container = at(&self.plan.containers, id.index())?;
+        let pod = self.pod(container.pod)?.termination_grace_period;
+        let own = container.termination_grace_period.unwrap_or(pod);
+        let probe = match reason {
+            StopReason::StartupProbe => container.probes.startup.as_ref(),
+            StopReason::LivenessProbe => container.probes.liveness.as_ref(),
+            StopReason::PostStartHook => None,
+            StopReason::Pod | StopReason::CreateTimeout | StopReason::StartTimeout => return Ok(None),
+        };
+        Ok(Some(probe.and_then(|probe| probe.termination_grace_period).unwrap_or(own)))
+    }
+
+    fn has_passed_post_start(&self, id: ContainerId) -> Result<bool, Broken> {
+        let has_hook = at(&self.plan.containers, id.index())?.hooks.post_start.is_some();
+        Ok(!has_hook || at(&self.facts, id.index())?.post_start_ended)
+    }
+
+    fn check_hook(&self, id: ContainerId, kind: HookKind, body: &Body) -> Result<(), Broken> {
+        require(Invariant::FittingActions, body.hook.is_none(), || "a hook is under way".to_owned())?;
+        let has_started = body.call.is_none() && body.process != Process::Waits;
+        require(Invariant::FittingActions, has_started, || "it has not started".to_owned())?;
+        let is_signalled = at(&self.facts, id.index())?.sigterm_at.is_some();
+        require(Invariant::HookOrder, !is_signalled, || "it has got its stop signal".to_owned())?;
+        let is_first = kind == HookKind::PreStop || !at(&self.facts, id.index())?.post_start_ended;
+        require(Invariant::HookOrder, is_first, || "it comes a second time".to_owned())
+    }
+
+    /// The first start of a main container waits for the post-start hooks of those before it.
+    fn check_post_start_of_earlier(&self, id: ContainerId) -> Result<(), Broken> {
+        let pod = at(&self.plan.containers, id.index())?.pod;
+        let (_, mains) = self.containers(pod)?;
+        for it in mains.filter(|it| *it < id.index()) {
+            let has_hook = at(&self.plan.containers, it)?.hooks.post_start.is_some();
+            let facts = at(&self.facts, it)?;
+            let is_starting = facts.was_created && !facts.start_failed && !facts.exit_is_newest;
+            require(Invariant::HookOrder, !has_hook || !is_starting || facts.post_start_ended, || {
+                format!("the post-start hook of {} lasts", self.name(it))
+            })?;
+        }
+        Ok(())
     }
 
     /// Whether nothing is left when the supervisor says that all has ended.

@@ -3,6 +3,7 @@
 //! An action is asked for once: the record of its container or pod says that it is under way
 //! until its event comes or its deadline passes. Performing one never waits.
 
+use super::hook::HookKind;
 use super::probe::ProbeKind;
 use super::record::Instance;
 use super::report::Report;
@@ -44,4 +45,9 @@ pub enum ContainerAction {
     Probe(ProbeKind),
     /// End the try that is under way. No answer.
     CancelProbe(ProbeKind),
+    /// Begin a hook that is no sleep. Answer: `HookEnded`, unless the container ends before: what is
+    /// left of the hook then goes with it.
+    Hook(HookKind),
+    /// End the hook that is under way. No answer.
+    CancelHook(HookKind),
 }

@@ -3,6 +3,7 @@
 //! An event about a container names the instance that it is about: what arrives late, or twice,
 //! finds a record that has moved on, and is ignored.
 
+use super::hook::HookKind;
 use super::probe::{Outcome, ProbeKind};
 use super::record::{Exit, Failure, Instance};
 use crate::config::plan::{ContainerId, PodId};
@@ -73,4 +74,6 @@ pub enum ContainerEvent {
     RemoveFailed(Failure),
     /// A try of a probe has ended; in words why, where it did not succeed.
     Probed(ProbeKind, Outcome, Failure),
+    /// A hook has ended. In the error: why it failed.
+    HookEnded(HookKind, Result<(), Failure>),
 }

@@ -4,9 +4,10 @@
 //! finds a record that has moved on, and changes nothing.
 
 use super::event::{ContainerEvent, Event, Goal};
+use super::hook::{self, HookKind};
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
-use super::record::{Cause, End, Failure, Instance, State, StopReason};
+use super::record::{Cause, End, Failure, Instance, State, StopPhase, StopReason};
 use super::report::{self, Next, Report};
 use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, restart};
 use crate::config::plan::{ContainerId, PodId};
@@ -91,26 +92,32 @@ impl Supervisor {
             (State::Starting { exited: None, .. }, ContainerEvent::Started) => {
                 record.probes = Workers::begin_instance(&container.probes, now);
                 record.start_failures = 0;
-                record.state = State::Running { since: now };
+                record.state = match container.hooks.post_start {
+                    Some(_) => State::PostStart { since: now, hook: hook::Stage::Due },
+                    None => State::Running { since: now },
+                };
                 self.report(Report::Started { container: id });
             }
             (State::Starting { exited: Some(exit), .. }, ContainerEvent::Started) => {
                 record.start_failures = 0;
                 self.report(Report::Started { container: id });
-                self.note_end(id, Cause::Exit { exit, probe_failed: false }, now);
+                self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
             (State::Starting { give_up_at, exited: None }, ContainerEvent::Exited(exit)) => {
                 record.state = State::Starting { give_up_at, exited: Some(exit) };
             }
-            (State::Created | State::Running { .. }, ContainerEvent::Exited(exit)) => {
-                self.note_end(id, Cause::Exit { exit, probe_failed: false }, now);
+            (
+                State::Created | State::PostStart { .. } | State::Running { .. },
+                ContainerEvent::Exited(exit),
+            ) => {
+                self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
             (State::Stopping { reason, .. }, ContainerEvent::Exited(exit)) => {
-                self.note_end(id, Cause::Exit { exit, probe_failed: reason.is_probe() }, now);
+                self.note_end(id, Cause::Exit { exit, stopped: Some(reason) }, now);
             }
             (State::Killing { reason, ran, .. }, ContainerEvent::Exited(exit)) => {
                 let cause = if ran {
-                    Cause::Exit { exit, probe_failed: reason.is_probe() }
+                    Cause::Exit { exit, stopped: Some(reason) }
                 } else {
                     self.killed_before_start(id, reason)
                 };
@@ -133,12 +140,21 @@ impl Supervisor {
             (State::Running { .. } | State::Stopping { .. }, ContainerEvent::Probed(kind, outcome, why)) => {
                 self.observe_probe(id, kind, outcome, why, now);
             }
+            (
+                State::PostStart { hook: hook::Stage::UnderWay { .. }, .. },
+                ContainerEvent::HookEnded(kind @ HookKind::PostStart, outcome),
+            )
+            | (
+                State::Stopping { phase: StopPhase::PreStop { hook: hook::Stage::UnderWay { .. } }, .. },
+                ContainerEvent::HookEnded(kind @ HookKind::PreStop, outcome),
+            ) => self.observe_hook(id, kind, outcome, now),
             // Late or doubled: the record has moved on.
             (
                 State::Absent
                 | State::Creating { .. }
                 | State::Created
                 | State::Starting { .. }
+                | State::PostStart { .. }
                 | State::Running { .. }
                 | State::Stopping { .. }
                 | State::Killing { .. }
@@ -155,7 +171,10 @@ impl Supervisor {
     pub(super) fn killed_before_start(&mut self, id: ContainerId, reason: StopReason) -> Cause {
         let timeout = self.plan.machine.runtime_timeout;
         let step = match reason {
-            StopReason::Pod | StopReason::StartupProbe | StopReason::LivenessProbe => return Cause::NeverRan,
+            StopReason::Pod
+            | StopReason::StartupProbe
+            | StopReason::LivenessProbe
+            | StopReason::PostStartHook => return Cause::NeverRan,
             StopReason::CreateTimeout => "create",
             StopReason::StartTimeout => "start",
         };

@@ -21,9 +21,12 @@ pub mod alarm;
 pub mod announcer;
 pub mod escalation;
 pub mod event;
+pub mod grace;
+pub mod hook;
 mod intake;
 pub mod phase;
 pub mod pod;
+pub mod policy;
 pub mod probe;
 pub mod record;
 pub mod report;
@@ -31,6 +34,7 @@ pub mod restart;
 pub mod shutdown;
 pub mod standing;
 pub mod startup;
+mod stop;
 pub mod upkeep;
 
 use core::time::Duration;
@@ -42,6 +46,7 @@ use heapless::Deque;
 use self::action::{Action, ContainerAction};
 use self::alarm::Alarm;
 use self::event::Goal;
+use self::grace::effective_grace;
 use self::pod::{Member, PodRecord, PodState, PodStopReason, PodView};
 use self::record::{Cause, End, Record, State, StopReason};
 use self::report::Report;
@@ -294,6 +299,7 @@ impl Supervisor {
             }
             PodState::Stopping { deadline, .. } => match shutdown::next_step(view, deadline, alarm) {
                 Some(shutdown::Step::Stop(id)) => Some(Step::Upkeep(upkeep::Step::Stop(id, StopReason::Pod))),
+                Some(shutdown::Step::Signal(id)) => Some(Step::Upkeep(upkeep::Step::Signal(id))),
                 Some(shutdown::Step::Kill(id)) => Some(Step::Upkeep(upkeep::Step::Kill(id, StopReason::Pod))),
                 Some(shutdown::Step::TearDown) => Some(Step::TearDown(view.id)),
                 None => upkeep::next_step(view, alarm).map(Step::Upkeep),
@@ -462,12 +468,8 @@ impl Supervisor {
                 self.record_mut(id)?.state = State::Starting { give_up_at, exited: None };
                 self.container_action(id, ContainerAction::Start)
             }
-            upkeep::Step::Stop(id, reason) => {
-                let grace = self.grace(self.plan.containers.get(id.index())?.pod);
-                self.record_mut(id)?.state = State::Stopping { reason, since: now, grace };
-                self.report(Report::StopSignalled { container: id, reason });
-                self.container_action(id, ContainerAction::Stop)
-            }
+            upkeep::Step::Stop(id, reason) => self.stop_container(id, reason, now),
+            upkeep::Step::Signal(id) => self.send_stop_signal(id, now),
             upkeep::Step::Kill(id, reason) => {
                 let record = self.record_mut(id)?;
                 let former = record.state;
@@ -524,6 +526,8 @@ impl Supervisor {
                 self.report_pod(id);
                 self.container_action(id, ContainerAction::CancelProbe(kind))
             }
+            upkeep::Step::BeginHook(id, kind) => self.begin_hook(id, kind, now),
+            upkeep::Step::EndHook(id, kind) => self.end_hook(id, kind, now),
         }
     }
 
@@ -533,10 +537,8 @@ impl Supervisor {
 
     fn grace(&self, id: PodId) -> Duration {
         let own = self.plan.pods.get(id.index()).map_or(GRACE_MIN, |pod| pod.termination_grace_period);
-        match self.stop {
-            Some(stop) if stop.is_shortened() => own.min(GRACE_MIN),
-            Some(_) | None => own,
-        }
+        let limit = self.stop.filter(|stop| stop.is_shortened()).map(|_| GRACE_MIN);
+        effective_grace(own, None, limit)
     }
 
     fn backoff(&self, id: ContainerId) -> Option<Backoff> {

@@ -1,8 +1,8 @@
 //! What Kubernetes would say of a pod: its phase, and whether it and its containers are ready.
 
 use super::pod::{Member, PodState, PodStopReason, PodView};
-use super::record::{Cause, State};
-use super::restart::should_restart;
+use super::policy::Policy;
+use super::record::Cause;
 use crate::config::plan::Role;
 
 /// The phase of a pod, in Kubernetes' words.
@@ -59,14 +59,18 @@ pub fn phase(view: &PodView) -> Phase {
 
 /// The phase of a pod that is not at its end.
 fn phase_of_containers(view: &PodView) -> Phase {
-    let main_seen = view.mains().any(|main| main.record.last_exit.is_some() || main.record.state.runs());
+    let main_seen =
+        view.mains().any(|main| main.record.last_exit.is_some() || main.record.state.has_started());
     let pending = view.inits().any(|init| match init.container.role {
         // Passed once is passed: a sidecar that restarts later does not undo it.
-        Role::Sidecar => !(init.record.state.runs() && init.record.probes.is_started(&init.container.probes)),
+        Role::Sidecar => {
+            !(init.record.state.has_started() && init.record.probes.is_started(&init.container.probes))
+        }
         Role::Init | Role::Main => !succeeded(&init),
     });
     let pending = pending && !main_seen;
-    let waiting = view.mains().any(|main| !main.record.state.runs() && main.record.last_exit.is_none());
+    let waiting =
+        view.mains().any(|main| !main.record.state.has_started() && main.record.last_exit.is_none());
     if pending || waiting { Phase::Pending } else { Phase::Running }
 }
 
@@ -77,8 +81,7 @@ fn succeeded(member: &Member) -> bool {
 /// Whether a main container or sidecar is ready: it runs, has started, and its readiness probe,
 /// if any, says so.
 pub fn is_container_ready(member: &Member) -> bool {
-    matches!(member.record.state, State::Running { .. })
-        && member.record.probes.is_ready(&member.container.probes)
+    member.record.state.serves() && member.record.probes.is_ready(&member.container.probes)
 }
 
 /// Whether a pod is ready: all its main containers and sidecars are.
@@ -96,7 +99,7 @@ pub fn will_restart(view: &PodView, member: &Member) -> bool {
     let Some(end) = member.record.state.end() else { return false };
     match (view.record.state, end.cause) {
         (PodState::Active, Cause::Exit { .. } | Cause::StartFailed | Cause::NeverRan) => {
-            should_restart(member.container.role, view.pod.restart_policy, end)
+            Policy::of(view.pod, member.container).should_restart(end)
         }
         (PodState::Active, Cause::LeftBehind) => false,
         (

@@ -256,6 +256,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             success_threshold,
             failure_threshold,
+            termination_grace_period: None,
         }
     }
 

@@ -5,11 +5,14 @@
 //!
 //! ```text
 //!            create            created          start            started
-//!   Absent ──────────▶ Creating ──────▶ Created ─────▶ Starting ─────────▶ Running
-//!      ▲ (or Ended)        │                │             │                  │  stop signal
-//!      │                   │ failed,        │ pod stops,  │ failed           ▼
-//!      │                   │ took too long  │             │               Stopping
-//!      │                   ▼                ▼             │  grace is over   │
+//!   Absent ──────────▶ Creating ──────▶ Created ─────▶ Starting ─────────▶ PostStart ─▶ Running
+//!      ▲ (or Ended)        │                │             │                  │ hook ended │
+//!      │                   │ failed,        │ pod stops,  │ failed           ▼ hook failed▼ stop
+//!      │                   │ took too long  │             │               Stopping: PreStop
+//!      │                   │                │             │                  ▼ hook ended
+//!      │                   │                │             │               Stopping: Waiting
+//!      │                   │                │             │                  ▼ its turn
+//!      │                   ▼                ▼             │ grace is over Stopping: Signalled
 //!      │                Killing ◀───────────┴─────────────┼──────────────────┤
 //!      │                   │ SIGKILL to all its processes │                  │
 //!      │                   ▼                              ▼     exited       │
@@ -19,15 +22,19 @@
 //!      └────── Ended ◀── Removing
 //! ```
 //!
+//! `PostStart` and `Stopping: PreStop` are there only for a container that has such a hook
+//! (`hook.rs`); without one the state behind it is the next. What runs in `PostStart` has not started
+//! yet for anybody who waits for it. What is `Stopping` has been told or will be, and nothing takes
+//! that back; until it is signalled it works on, and its readiness probe still asks.
+//!
 //! `Exited` means that the first process is gone. Only `Ended` means that nothing is left: its
 //! cgroup was seen empty and is removed, the runtime has forgotten it. Whatever waits for a
 //! container's end (a restart, the next sidecar's turn, the pod's end) waits for `Ended`, so two
 //! instances of a container never overlap.
 
-use core::time::Duration;
-
 use heapless::String;
 
+use super::hook::Stage;
 use super::probe::Workers;
 use super::restart;
 use crate::config::plan::Role;
@@ -59,19 +66,27 @@ pub enum State {
         /// failed start is known when `start` has returned.
         exited: Option<Exit>,
     },
+    /// Its own command runs, and its post-start hook has not ended.
+    PostStart {
+        /// When `start` had returned.
+        since: Instant,
+        /// How far the hook has come.
+        hook: Stage,
+    },
     /// Started, and nothing is asked of it.
     Running {
         /// When `start` had returned.
         since: Instant,
     },
-    /// It was sent the stop signal.
+    /// It is to end.
     Stopping {
         /// Who wants it stopped.
         reason: StopReason,
-        /// When the signal was sent.
-        since: Instant,
-        /// How long it may take unless the pod's own deadline is earlier.
-        grace: Duration,
+        /// When its time is over, unless the pod's own deadline is earlier or the least time after
+        /// the stop signal is not. What it waits for its turn is added.
+        grace_end: Instant,
+        /// How far that has come.
+        phase: StopPhase,
     },
     /// Everything in its cgroup was sent SIGKILL.
     Killing {
@@ -115,6 +130,7 @@ impl State {
             State::Creating { .. }
             | State::Created
             | State::Starting { .. }
+            | State::PostStart { .. }
             | State::Running { .. }
             | State::Stopping { .. }
             | State::Killing { .. } => true,
@@ -125,7 +141,7 @@ impl State {
     /// Whether its own command runs, or did when it was killed.
     pub fn runs(self) -> bool {
         match self {
-            State::Running { .. } | State::Stopping { .. } => true,
+            State::PostStart { .. } | State::Running { .. } | State::Stopping { .. } => true,
             State::Killing { ran, .. } => ran,
             State::Absent
             | State::Creating { .. }
@@ -135,6 +151,26 @@ impl State {
             | State::Removing { .. }
             | State::Ended { .. } => false,
         }
+    }
+
+    /// Whether its own command runs, and its post-start hook, if it has one, has ended well. Kubernetes
+    /// does not call a container running before.
+    pub fn has_started(self) -> bool {
+        let hook_failed = matches!(
+            self,
+            State::Stopping { reason: StopReason::PostStartHook, .. }
+                | State::Killing { reason: StopReason::PostStartHook, .. }
+        );
+        self.runs() && !matches!(self, State::PostStart { .. }) && !hook_failed
+    }
+
+    /// Whether it has started and has not been told to end.
+    pub fn serves(self) -> bool {
+        let is_signalled = matches!(
+            self,
+            State::Stopping { phase: StopPhase::Signalled { .. }, .. } | State::Killing { .. }
+        );
+        self.has_started() && !is_signalled
     }
 
     /// Whether nothing of it is on the machine.
@@ -150,11 +186,32 @@ impl State {
             | State::Creating { .. }
             | State::Created
             | State::Starting { .. }
+            | State::PostStart { .. }
             | State::Running { .. }
             | State::Stopping { .. }
             | State::Killing { .. } => None,
         }
     }
+}
+
+/// How far the stop of a container has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopPhase {
+    /// Its pre-stop hook comes first.
+    PreStop {
+        /// How far that has come.
+        hook: Stage,
+    },
+    /// It waits for its turn, if its pod is stopped. Else it has come.
+    Waiting {
+        /// Since when.
+        since: Instant,
+    },
+    /// It was sent the stop signal.
+    Signalled {
+        /// When.
+        at: Instant,
+    },
 }
 
 /// How one instance of a container ended.
@@ -183,9 +240,8 @@ pub enum Cause {
     Exit {
         /// How.
         exit: Exit,
-        /// Whether that was after a failed startup or liveness probe. It is restarted then even
-        /// if it handled the stop signal and exited with 0.
-        probe_failed: bool,
+        /// What it had been told to stop for, if it had.
+        stopped: Option<StopReason>,
     },
     /// It never ran: the runtime could not create or start it.
     StartFailed,
@@ -258,6 +314,8 @@ pub enum StopReason {
     CreateTimeout,
     /// The runtime's `start` took too long.
     StartTimeout,
+    /// Its post-start hook failed (Kubernetes: PostStartHookError).
+    PostStartHook,
 }
 
 impl StopReason {
@@ -302,7 +360,7 @@ pub struct Record {
     pub backoff: restart::Entry,
     /// Starts that failed in a row.
     pub start_failures: u32,
-    /// Why the last start, probe or removal failed, in words.
+    /// Why the last start, probe, hook or removal failed, in words.
     pub failure: Failure,
     /// Its probes, for the newest instance.
     pub probes: Workers,

@@ -5,11 +5,13 @@ use core::time::Duration;
 
 use super::Supervisor;
 use super::event::Goal;
+use super::hook::HookKind;
 use super::phase::Phase;
 use super::pod::PodStopReason;
 use super::probe::ProbeKind;
 use super::record::{Exit, ExitStatus, Failure, StopReason};
 use crate::config::plan::{Container, ContainerId, PodId, Role};
+use crate::config::signal::{StopSignal, signal_name};
 use crate::config::write_memory;
 
 /// Something that the user is told.
@@ -112,6 +114,30 @@ pub enum Report {
         container: ContainerId,
         /// Whether it is ready.
         ready: bool,
+    },
+    /// One of its hooks has ended well.
+    HookDone {
+        /// Which.
+        container: ContainerId,
+        /// Which hook.
+        kind: HookKind,
+        /// How long it took.
+        took: Duration,
+    },
+    /// One of its hooks has failed, or was not done in time (Kubernetes: FailedPostStartHook,
+    /// FailedPreStopHook); the record knows why.
+    HookFailed {
+        /// Which.
+        container: ContainerId,
+        /// Which hook.
+        kind: HookKind,
+    },
+    /// It is stopped, and its pre-stop hook comes first.
+    PreStopBegun {
+        /// Which.
+        container: ContainerId,
+        /// Why it is stopped.
+        reason: StopReason,
     },
     /// It was sent its stop signal.
     StopSignalled {
@@ -232,6 +258,7 @@ impl Report {
             },
             Report::ProbeFailed { .. }
             | Report::ProbeNotMade { .. }
+            | Report::HookFailed { .. }
             | Report::Killed { .. }
             | Report::Readiness { ready: false, .. }
             | Report::PodRestarting { .. }
@@ -243,6 +270,8 @@ impl Report {
             | Report::Started { .. }
             | Report::StartupSucceeded { .. }
             | Report::Readiness { ready: true, .. }
+            | Report::HookDone { .. }
+            | Report::PreStopBegun { .. }
             | Report::StopSignalled { .. }
             | Report::StopRequested { .. }
             | Report::PodsWell => Severity::Info,
@@ -341,15 +370,24 @@ impl Report {
             ),
             Report::Readiness { container: id, ready: true } => write!(line, "{}: ready", path(id)),
             Report::Readiness { container: id, ready: false } => write!(line, "{}: not ready", path(id)),
-            Report::StopSignalled { container: id, reason } => {
-                write!(line, "{}: stopping with SIGTERM", path(id))?;
-                match reason {
-                    StopReason::Pod => Ok(()),
-                    StopReason::StartupProbe
-                    | StopReason::LivenessProbe
-                    | StopReason::CreateTimeout
-                    | StopReason::StartTimeout => write!(line, ", {}", reason_text(reason)),
+            Report::HookDone { container: id, kind, took } => {
+                write!(line, "{}: {} hook done after {}", path(id), kind.name(), Span(took))
+            }
+            Report::HookFailed { container: id, kind } => {
+                write!(line, "{}: {} hook failed: {}", path(id), kind.name(), why(id))?;
+                match kind {
+                    HookKind::PostStart => Ok(()),
+                    HookKind::PreStop => write!(line, "; stopping all the same"),
                 }
+            }
+            Report::PreStopBegun { container: id, reason } => {
+                write!(line, "{}: stopping with its pre-stop hook", path(id))?;
+                write_reason(line, reason)
+            }
+            Report::StopSignalled { container: id, reason } => {
+                let signal = container(id).map_or(StopSignal::SIGTERM, |container| container.stop_signal);
+                write!(line, "{}: stopping with {}", path(id), signal.name())?;
+                write_reason(line, reason)
             }
             Report::Killed { container: id, reason, grace_over } => {
                 let why = if grace_over { "its grace period is over" } else { reason_text(reason) };
@@ -409,6 +447,11 @@ impl Report {
     }
 }
 
+/// Why a hook is not waited for any longer.
+pub fn hook_timed_out(after: Duration) -> Failure {
+    super::record::failure(&format!("it was not done after {}", Span(after)))
+}
+
 /// Why a runtime call was given up.
 pub fn timed_out(step: &str, timeout: Duration) -> Failure {
     super::record::failure(&format!("the runtime's `{step}` was not done after {}", Span(timeout)))
@@ -421,6 +464,19 @@ fn reason_text(reason: StopReason) -> &'static str {
         StopReason::LivenessProbe => "its liveness probe failed",
         StopReason::CreateTimeout => "the runtime's `create` took too long",
         StopReason::StartTimeout => "the runtime's `start` took too long",
+        StopReason::PostStartHook => "its post-start hook failed",
+    }
+}
+
+/// What follows a message about a stop, unless the whole pod is stopped.
+fn write_reason(line: &mut String, reason: StopReason) -> core::fmt::Result {
+    match reason {
+        StopReason::Pod => Ok(()),
+        StopReason::StartupProbe
+        | StopReason::LivenessProbe
+        | StopReason::CreateTimeout
+        | StopReason::StartTimeout
+        | StopReason::PostStartHook => write!(line, ", {}", reason_text(reason)),
     }
 }
 
@@ -437,10 +493,14 @@ fn write_role(line: &mut String, supervisor: &Supervisor, id: ContainerId) -> co
         Role::Main => {}
     }
     match supervisor.record(id).map_or(0, |record| record.restarts) {
-        0 => Ok(()),
-        1 => write!(line, ", first restart"),
-        n => write!(line, ", restart {n}"),
+        0 => {}
+        1 => write!(line, ", first restart")?,
+        n => write!(line, ", restart {n}")?,
     }
+    if container.hooks.post_start.is_some() {
+        write!(line, "; its post-start hook follows")?;
+    }
+    Ok(())
 }
 
 /// What follows an OOM kill: which limit to look at. Whether it was that one or the whole machine
@@ -508,30 +568,6 @@ impl core::fmt::Display for Ended {
     }
 }
 
-/// The name of a signal whose number is the same on all of Linux' architectures that we build
-/// for (signal(7), column x86/ARM).
-pub(crate) fn signal_name(signal: u8) -> Option<&'static str> {
-    Some(match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        10 => "SIGUSR1",
-        11 => "SIGSEGV",
-        12 => "SIGUSR2",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        31 => "SIGSYS",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -558,7 +594,8 @@ mod tests {
             (ExitStatus::Code(0), "completed"),
             (ExitStatus::Code(3), "exited with 3"),
             (ExitStatus::Signal(9), "killed by SIGKILL"),
-            (ExitStatus::Signal(40), "killed by signal 40"),
+            (ExitStatus::Signal(40), "killed by SIGRTMIN+6"),
+            (ExitStatus::Signal(33), "killed by signal 33"),
         ] {
             assert_eq!(Ended(status.into()).to_string(), text);
         }

@@ -1,5 +1,4 @@
-//! Whether a container that ended is started again, and when (Kubernetes' restart policies and
-//! crash-loop back-off).
+//! When a container that ended is started again (Kubernetes' crash-loop back-off).
 //!
 //! The pause belongs to the container, not to one of its ends: an entry remembers the last pause
 //! and when the last restart was. The first restart is immediate; then the pauses grow from
@@ -8,8 +7,8 @@
 
 use core::time::Duration;
 
-use super::record::{Cause, End, Record, State};
-use crate::config::plan::{Backoff, RestartPolicy, Role};
+use super::record::{Cause, Record, State};
+use crate::config::plan::Backoff;
 use crate::time::Instant;
 
 /// Shortest pause after a start that failed, also where the configured one is zero: a runtime
@@ -53,25 +52,6 @@ impl Entry {
     }
 }
 
-/// Whether a container in this role is started again after `end`.
-///
-/// Sidecars always are. A regular init container is only asked about after a failure. A start
-/// that failed is repeated under every policy: the container has not had its run yet.
-pub fn should_restart(role: Role, policy: RestartPolicy, end: End) -> bool {
-    match end.cause {
-        Cause::StartFailed => true,
-        Cause::LeftBehind => false,
-        // The pod was being stopped; asked outside of that, it has not had its run yet.
-        Cause::NeverRan => true,
-        Cause::Exit { exit, probe_failed } => match (role, policy) {
-            (Role::Init, _) if exit.is_success(role) => false,
-            (Role::Sidecar, _) | (_, RestartPolicy::Always) => true,
-            (_, RestartPolicy::OnFailure) => probe_failed || !exit.is_success(role),
-            (_, RestartPolicy::Never) => false,
-        },
-    }
-}
-
 /// The earliest time of the next start of a container whose newest instance has ended; its
 /// other states have none.
 pub fn start_at(record: &Record, backoff: &Backoff) -> Option<Instant> {
@@ -104,7 +84,6 @@ fn start_retry_delay(failures: u32, backoff: &Backoff) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervisor::record::{Exit, ExitStatus};
 
     const KUBERNETES: Backoff = Backoff {
         initial: Duration::from_secs(10),
@@ -145,45 +124,6 @@ mod tests {
     fn a_maximum_below_the_initial_pause_wins() {
         let short = Backoff { max: Duration::from_secs(3), ..KUBERNETES };
         assert_eq!(starts(0, &short, 5), [0, 0, 3, 6, 9]);
-    }
-
-    #[test]
-    fn policies_decide_as_in_kubernetes() {
-        use RestartPolicy::{Always, Never, OnFailure};
-        let exit = |code, probe_failed| End {
-            at: at(0),
-            cause: Cause::Exit { exit: ExitStatus::Code(code).into(), probe_failed },
-        };
-        let oom_killed = |code| {
-            let exit = Exit { status: ExitStatus::Code(code), oom_killed: true };
-            End { at: at(0), cause: Cause::Exit { exit, probe_failed: false } }
-        };
-        let start_failed = End { at: at(0), cause: Cause::StartFailed };
-        for (role, policy, end, expected) in [
-            (Role::Main, Always, exit(0, false), true),
-            (Role::Main, Always, exit(1, false), true),
-            (Role::Main, OnFailure, exit(0, false), false),
-            (Role::Main, OnFailure, exit(1, false), true),
-            (Role::Main, OnFailure, exit(0, true), true),
-            (Role::Main, Never, exit(1, false), false),
-            (Role::Main, Never, exit(137, true), false),
-            (Role::Main, Never, start_failed, true),
-            (Role::Sidecar, Never, exit(0, false), true),
-            (Role::Sidecar, OnFailure, exit(0, false), true),
-            (Role::Init, Always, exit(0, false), false),
-            (Role::Init, Always, exit(1, false), true),
-            (Role::Init, OnFailure, exit(1, false), true),
-            (Role::Init, Never, exit(1, false), false),
-            (Role::Init, Always, oom_killed(0), true),
-            (Role::Init, OnFailure, oom_killed(0), true),
-            (Role::Init, Never, oom_killed(0), false),
-            (Role::Main, OnFailure, oom_killed(0), false),
-            (Role::Main, OnFailure, oom_killed(137), true),
-            (Role::Main, Never, oom_killed(137), false),
-            (Role::Sidecar, Never, oom_killed(0), true),
-        ] {
-            assert_eq!(should_restart(role, policy, end), expected, "{role:?} {policy:?} {end:?}");
-        }
     }
 
     #[test]

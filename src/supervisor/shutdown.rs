@@ -4,13 +4,17 @@
 //! Sidecars wait for their turn: after all main containers, and then one at a time in reverse
 //! start order. Ended means that nothing is left of it, so the order is that of facts.
 //!
+//! Pre-stop hooks do not wait for anybody's turn: those of all containers begin together, and the
+//! stop signal comes when the hook has ended and it is the container's turn. A post-start hook is not
+//! waited for any more.
+//!
 //! The grace period is shared: each stage has what the earlier stages left. When it is over, all
 //! sidecars that still wait get the stop signal together. Between a stop signal and SIGKILL there
 //! are always at least [`GRACE_MIN`], so a termination can take that much longer.
 
 use super::alarm::Alarm;
 use super::pod::{Member, PodView};
-use super::record::State;
+use super::record::{State, StopPhase};
 use crate::config::plan::{ContainerId, Role};
 use crate::limits::GRACE_MIN;
 use crate::time::Instant;
@@ -18,8 +22,10 @@ use crate::time::Instant;
 /// What to do for a stopping pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Send this container its stop signal.
+    /// Begin to stop this container.
     Stop(ContainerId),
+    /// Send this one its stop signal.
+    Signal(ContainerId),
     /// Kill this one: nothing of its own has run yet, so there is nothing to be told.
     Kill(ContainerId),
     /// Nothing of its containers is left.
@@ -64,11 +70,15 @@ pub fn kill_at(since: Instant, deadline: Instant) -> Instant {
 fn stop(member: &Member, turn: bool) -> Option<Step> {
     match member.record.state {
         State::Creating { .. } | State::Created => Some(Step::Kill(member.id)),
-        State::Running { .. } => turn.then_some(Step::Stop(member.id)),
+        State::PostStart { .. } => Some(Step::Stop(member.id)),
+        State::Running { .. } => {
+            (turn || member.container.hooks.pre_stop.is_some()).then_some(Step::Stop(member.id))
+        }
+        State::Stopping { phase: StopPhase::Waiting { .. }, .. } => turn.then_some(Step::Signal(member.id)),
         // Whether its own command runs already is known when `start` has returned.
         State::Starting { .. }
         | State::Absent
-        | State::Stopping { .. }
+        | State::Stopping { phase: StopPhase::PreStop { .. } | StopPhase::Signalled { .. }, .. }
         | State::Killing { .. }
         | State::Exited { .. }
         | State::Removing { .. }

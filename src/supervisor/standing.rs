@@ -13,8 +13,8 @@ use heapless::Vec;
 use super::Supervisor;
 use super::phase::{Phase, is_container_ready, is_pod_ready, phase};
 use super::pod::{Member, PodState, PodStopReason, PodView};
+use super::policy::Policy;
 use super::record::State;
-use super::restart::should_restart;
 use crate::config::plan::{ContainerId, Plan, PodId, Role};
 use crate::limits::PODS_MAX;
 
@@ -50,6 +50,8 @@ pub enum Awaited {
     Init(ContainerId),
     /// The startup probe of this container, which runs.
     StartupProbe(ContainerId),
+    /// The end of the post-start hook of this container, which runs.
+    PostStart(ContainerId),
     /// This container does not run yet.
     Start(ContainerId),
 }
@@ -151,13 +153,14 @@ fn stand(view: &PodView, member: &Member) -> Stand {
             }
             Awaited::StartupProbe(id)
         }
+        (State::PostStart { .. }, _) => Awaited::PostStart(id),
         (State::Absent | State::Creating { .. } | State::Created | State::Starting { .. }, role) => {
             if role == Role::Init { Awaited::Init(id) } else { Awaited::Start(id) }
         }
         // The pod is not being stopped, so a probe has failed or the runtime was too slow.
         (State::Stopping { .. } | State::Killing { .. }, _) => return Stand::Again,
-        (State::Exited { end, .. } | State::Removing { end, .. } | State::Ended { end }, role) => {
-            let again = should_restart(role, view.pod.restart_policy, end);
+        (State::Exited { end, .. } | State::Removing { end, .. } | State::Ended { end }, _) => {
+            let again = Policy::of(view.pod, container).should_restart(end);
             return if again { Stand::Again } else { Stand::Passed };
         }
     };
@@ -235,6 +238,9 @@ impl Display for Reason<'_> {
             Standing::Starting(Awaited::Init(id)) => write!(f, "{pod} waits for init container {}", name(id)),
             Standing::Starting(Awaited::StartupProbe(id)) => {
                 write!(f, "{pod} waits for {}'s startup probe", name(id))
+            }
+            Standing::Starting(Awaited::PostStart(id)) => {
+                write!(f, "{pod} waits for {}'s post-start hook", name(id))
             }
             Standing::Starting(Awaited::Start(id)) => write!(f, "{pod} waits for {} to start", name(id)),
             Standing::Failing(Retried::SetUp) => write!(f, "{pod} cannot be set up"),

@@ -8,14 +8,18 @@
 //! and holds nothing up. Once a main container is active, the init containers as a whole are
 //! passed.
 //!
+//! Main containers are started in the order of the file, and a post-start hook holds up the first
+//! start of those behind its own. If it fails, it holds up nothing any more.
+//!
 //! Two deviations from the kubelet, both where it is an artefact of its blocking passes:
 //! containers are started beside each other where it starts them one after another, and a pod
 //! whose main containers are all done has come to its end even while its last sidecar is down.
 
 use super::alarm::Alarm;
 use super::pod::{Member, PodStopReason, PodView};
+use super::policy::Policy;
 use super::record::State;
-use super::restart::{should_restart, start_at};
+use super::restart::start_at;
 use crate::config::plan::{ContainerId, RestartPolicy, Role};
 
 /// What to do for a pod's order.
@@ -37,7 +41,12 @@ pub fn next_step(view: &PodView, alarm: &mut Alarm) -> Option<Step> {
         Inits::Walked { due: Some(id), .. } => Some(Step::Create(id)),
         Inits::Walked { due: None, passed: false } => None,
         Inits::Walked { due: None, passed: true } => {
-            let due = view.mains().find(|main| is_wanted(view, main) && is_due(view, main, alarm));
+            let mut held_up = false;
+            let due = view.mains().find(|main| {
+                let waits = held_up && main.record.state == State::Absent;
+                held_up |= is_before_end_of_post_start(main);
+                !waits && is_wanted(view, main) && is_due(view, main, alarm)
+            });
             due.map(|main| Step::Create(main.id))
         }
     }
@@ -47,18 +56,22 @@ pub fn next_step(view: &PodView, alarm: &mut Alarm) -> Option<Step> {
 /// created yet has not come that far.
 pub fn is_completed(view: &PodView) -> bool {
     view.mains().all(|main| match main.record.state {
-        State::Absent | State::Creating { .. } | State::Created | State::Starting { .. } => false,
+        State::Absent
+        | State::Creating { .. }
+        | State::Created
+        | State::Starting { .. }
+        | State::PostStart { .. } => false,
         // A main container whose probe failed under `never` is stopped for good: if it was the
         // last one, the pod stops with it, and its sidecars do not wait for its end first.
         State::Running { .. } => {
-            view.pod.restart_policy == RestartPolicy::Never
+            Policy::of(view.pod, main.container).effective() == RestartPolicy::Never
                 && main.record.probes.failed(&main.container.probes).is_some()
         }
         State::Stopping { reason, .. } | State::Killing { reason, .. } => {
-            view.pod.restart_policy == RestartPolicy::Never && reason.is_probe()
+            Policy::of(view.pod, main.container).effective() == RestartPolicy::Never && reason.is_probe()
         }
         State::Exited { end, .. } | State::Removing { end, .. } | State::Ended { end } => {
-            !should_restart(Role::Main, view.pod.restart_policy, end)
+            !Policy::of(view.pod, main.container).should_restart(end)
         }
     })
 }
@@ -136,6 +149,7 @@ fn stand(view: &PodView, init: &Member) -> Stand {
         State::Creating { .. }
         | State::Created
         | State::Starting { .. }
+        | State::PostStart { .. }
         | State::Stopping { .. }
         | State::Killing { .. } => Stand::UnderWay,
         State::Running { .. } => match role {
@@ -143,7 +157,7 @@ fn stand(view: &PodView, init: &Member) -> Stand {
             Role::Sidecar | Role::Init | Role::Main => Stand::UnderWay,
         },
         State::Exited { end, .. } | State::Removing { end, .. } | State::Ended { end } => {
-            if should_restart(role, view.pod.restart_policy, end) {
+            if Policy::of(view.pod, init.container).should_restart(end) {
                 Stand::Again
             } else if !end.is_success(role) {
                 Stand::Failed
@@ -161,12 +175,13 @@ fn stand(view: &PodView, init: &Member) -> Stand {
 fn is_wanted(view: &PodView, main: &Member) -> bool {
     match main.record.state {
         State::Absent => true,
-        State::Ended { end } => should_restart(Role::Main, view.pod.restart_policy, end),
+        State::Ended { end } => Policy::of(view.pod, main.container).should_restart(end),
         // Its removal comes first, and its end runs this again.
         State::Exited { .. } | State::Removing { .. } => false,
         State::Creating { .. }
         | State::Created
         | State::Starting { .. }
+        | State::PostStart { .. }
         | State::Running { .. }
         | State::Stopping { .. }
         | State::Killing { .. } => false,
@@ -183,10 +198,26 @@ fn is_due(view: &PodView, member: &Member, alarm: &mut Alarm) -> bool {
         State::Creating { .. }
         | State::Created
         | State::Starting { .. }
+        | State::PostStart { .. }
         | State::Running { .. }
         | State::Stopping { .. }
         | State::Killing { .. }
         | State::Exited { .. }
         | State::Removing { .. } => false,
     }
+}
+
+/// Whether a container is being started whose post-start hook has not ended.
+fn is_before_end_of_post_start(member: &Member) -> bool {
+    let starts = match member.record.state {
+        State::Creating { .. } | State::Created | State::Starting { .. } | State::PostStart { .. } => true,
+        State::Absent
+        | State::Running { .. }
+        | State::Stopping { .. }
+        | State::Killing { .. }
+        | State::Exited { .. }
+        | State::Removing { .. }
+        | State::Ended { .. } => false,
+    };
+    starts && member.container.hooks.post_start.is_some()
 }

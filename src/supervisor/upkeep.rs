@@ -1,15 +1,15 @@
 //! What a single container needs whatever its pod is about to do: deadlines kept, what ended
-//! removed, probes made.
+//! removed, probes and hooks made.
 
 use core::time::Duration;
 
 use super::alarm::Alarm;
+use super::hook::{self, HookKind};
 use super::pod::{Member, PodState, PodView};
 use super::probe::{ProbeKind, Want};
-use super::record::{State, StopReason};
+use super::record::{State, StopPhase, StopReason};
 use super::shutdown::kill_at;
 use crate::config::plan::ContainerId;
-use crate::limits::GRACE_MIN;
 use crate::time::Instant;
 
 /// How long after its grace period a container that can be neither killed nor removed (a process
@@ -23,8 +23,10 @@ const LEAVE_BEHIND_AFTER: Duration = Duration::from_secs(30);
 pub enum Step {
     /// Start it: it was created.
     Start(ContainerId),
-    /// Send it its stop signal.
+    /// Begin to stop it.
     Stop(ContainerId, StopReason),
+    /// Send it its stop signal.
+    Signal(ContainerId),
     /// Kill it, or again.
     Kill(ContainerId, StopReason),
     /// Remove what is left of it.
@@ -37,6 +39,10 @@ pub enum Step {
     Probe(ContainerId, ProbeKind),
     /// End a try that took too long.
     TimeOutProbe(ContainerId, ProbeKind),
+    /// Begin a hook.
+    BeginHook(ContainerId, HookKind),
+    /// A hook's time is over.
+    EndHook(ContainerId, HookKind),
 }
 
 /// The next step for any container of a pod. `None`: nothing is due.
@@ -67,11 +73,24 @@ fn container_step(view: &PodView, member: &Member, alarm: &mut Alarm) -> Option<
             }
             deadline.is_some_and(|at| alarm.due(at)).then_some(Step::Kill(id, StopReason::Pod))
         }
+        // Stopping pods stop it instead.
+        State::PostStart { hook, .. } if deadline.is_none() => {
+            Some(hook_step(id, HookKind::PostStart, hook.want(None, alarm)?))
+        }
+        State::PostStart { .. } => None,
         State::Running { .. } => running_step(view, member, deadline.is_some(), alarm),
-        State::Stopping { reason, since, grace } => {
-            let own = since.after(grace.max(GRACE_MIN));
-            let at = deadline.map_or(own, |deadline| own.min(kill_at(since, deadline)));
-            alarm.due(at).then_some(Step::Kill(id, reason))
+        State::Stopping { reason, grace_end, phase } => {
+            let end = deadline.map_or(grace_end, |deadline| deadline.min(grace_end));
+            match phase {
+                StopPhase::PreStop { hook } => match hook.want(Some(end), alarm) {
+                    Some(want) => Some(hook_step(id, HookKind::PreStop, want)),
+                    None => readiness_step(member, alarm),
+                },
+                // In a stopping pod its turn is told by `shutdown.rs`.
+                StopPhase::Waiting { .. } if deadline.is_none() => Some(Step::Signal(id)),
+                StopPhase::Waiting { .. } => readiness_step(member, alarm),
+                StopPhase::Signalled { at } => alarm.due(kill_at(at, end)).then_some(Step::Kill(id, reason)),
+            }
         }
         State::Killing { reason, again_at, .. } => {
             leave_behind(id, deadline, alarm).or(alarm.due(again_at).then_some(Step::Kill(id, reason)))
@@ -102,19 +121,37 @@ fn running_step(view: &PodView, member: &Member, pod_stops: bool, alarm: &mut Al
     }
     let started = workers.is_started(probes);
     ProbeKind::ALL.into_iter().find_map(|kind| {
-        kind.of(probes)?;
         let asks = match kind {
             ProbeKind::Startup => !pod_stops,
             ProbeKind::Liveness => started && !pod_stops,
             // Readiness is still told while the pod stops.
             ProbeKind::Readiness => started,
         };
-        if !asks {
-            return None;
-        }
-        Some(match workers.worker(kind).want(alarm)? {
-            Want::Try => Step::Probe(member.id, kind),
-            Want::TimeOut => Step::TimeOutProbe(member.id, kind),
-        })
+        if asks { probe_step(member, kind, alarm) } else { None }
     })
+}
+
+/// What is stopped and works on is still asked whether it is ready.
+fn readiness_step(member: &Member, alarm: &mut Alarm) -> Option<Step> {
+    let started = member.record.probes.is_started(&member.container.probes);
+    if started && member.record.state.serves() {
+        probe_step(member, ProbeKind::Readiness, alarm)
+    } else {
+        None
+    }
+}
+
+fn probe_step(member: &Member, kind: ProbeKind, alarm: &mut Alarm) -> Option<Step> {
+    kind.of(&member.container.probes)?;
+    Some(match member.record.probes.worker(kind).want(alarm)? {
+        Want::Try => Step::Probe(member.id, kind),
+        Want::TimeOut => Step::TimeOutProbe(member.id, kind),
+    })
+}
+
+fn hook_step(id: ContainerId, kind: HookKind, want: hook::Want) -> Step {
+    match want {
+        hook::Want::Begin => Step::BeginHook(id, kind),
+        hook::Want::End => Step::EndHook(id, kind),
+    }
 }

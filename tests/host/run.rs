@@ -112,7 +112,7 @@ impl<'m> Run<'m> {
 
     pub(super) fn signal(&self, signal: Signal) {
         // ESRCH: it has just ended by itself, which `end` will show.
-        let _ = pidfd::send_signal(self.pidfd.as_fd(), signal);
+        let _ = pidfd::send_signal(self.pidfd.as_fd(), signal as i32);
     }
 
     /// Waits until it has ended by itself, and that nothing is left of it.
