@@ -104,11 +104,10 @@ impl Axis {
         let mut ticks: Vec<u64> = Vec::new();
         let mut free_from = 0;
         for segment in linear() {
-            let mut at = segment.from.div_ceil(step) * step;
-            if at > segment.to {
-                // None would stand here; its beginning does.
-                at = segment.from;
-            }
+            // Where none would stand: the roundest time that does.
+            let finer = STEPS.into_iter().rev().filter(|finer| *finer < step);
+            let mut steps = [step].into_iter().chain(finer).map(|step| segment.from.div_ceil(step) * step);
+            let mut at = steps.find(|at| *at <= segment.to).unwrap_or(segment.from);
             while at <= segment.to {
                 let place = self.place(at);
                 if place >= free_from {

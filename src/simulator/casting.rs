@@ -240,25 +240,22 @@ fn each_run<T>(named: impl Iterator<Item = Option<usize>>, element: impl Fn(Opti
 }
 
 impl Cast {
-    /// What is assumed, in sentences: what holds where nothing was said, then what was said.
-    pub fn sentences(&self) -> Vec<String> {
-        let time = |time: Duration| write_duration(time);
+    /// What holds where nothing else was assumed, in sentences.
+    pub fn defaults(&self) -> [String; 2] {
         let (container, pod) = (ContainerScript::default(), PodScript::default());
-        let mut sentences = vec![
+        [
             format!(
-                "times of set-up {}, create {}, start {}, removal {}; {} from the stop signal to exit code 0",
-                time(pod.set_up_takes),
-                time(container.create_takes),
-                time(container.start_takes),
-                time(container.removal_takes),
-                time(container.stops_after)
+                "set-up takes {}, create {}, start {}, stop {}, removal {}",
+                write_duration(pod.set_up_takes),
+                write_duration(container.create_takes),
+                write_duration(container.start_takes),
+                write_duration(container.stops_after),
+                write_duration(container.removal_takes)
             ),
             format!(
                 "init containers exit with 0 after {}, others run for ever; probes succeed",
-                time(INIT_RUNS)
+                write_duration(INIT_RUNS)
             ),
-        ];
-        sentences.extend(self.assumptions.iter().map(Assumption::to_string));
-        sentences
+        ]
     }
 }

@@ -116,13 +116,15 @@ impl<'a> Chart<'a> {
         self.text(MARGIN, self.top, "t", &title(&self.recording.plan));
         self.top += 60;
         self.draw_assumptions(cast);
-        self.top += 400;
+        let is_broken = self.axis.segments.iter().any(|segment| segment.is_broken);
+        self.top += if is_broken { 400 } else { 280 };
         let upper = self.top;
+        let base = upper - if is_broken { 190 } else { 70 };
         // The grid goes below the rows, whose height is known.
         let pods = u64::try_from(self.recording.plan.pods.len()).unwrap_or(0);
         let containers = u64::try_from(self.recording.plan.containers.len()).unwrap_or(0);
         let lower = upper + pods * POD_ROW + containers * ROW + 40;
-        self.draw_axis(upper, lower, containers > 8);
+        self.draw_axis(base, lower, containers > 8);
         self.draw_breaks(upper);
         let recording = self.recording;
         for (index, pod) in recording.plan.pods.iter().enumerate() {
@@ -146,10 +148,11 @@ impl<'a> Chart<'a> {
     }
 
     fn draw_assumptions(&mut self, cast: &Cast) {
-        let mut lines: Vec<String> = Vec::new();
-        for (position, sentence) in cast.sentences().iter().enumerate() {
-            let sentence = if position == 0 { format!("Assumed: {sentence}") } else { sentence.clone() };
-            lines.extend(wrap(&sentence, LINE_MAX));
+        let mut lines = wrap(&format!("Assumed: {}", cast.defaults().join("; ")), LINE_MAX);
+        let assumptions: Vec<String> =
+            cast.assumptions.iter().map(|assumption| assumption.to_string().replace(' ', "\u{a0}")).collect();
+        if !assumptions.is_empty() {
+            lines.extend(wrap(&assumptions.join(" "), LINE_MAX));
         }
         let more = lines.len().saturating_sub(ASSUMPTIONS_MAX);
         lines.truncate(ASSUMPTIONS_MAX);
@@ -162,14 +165,14 @@ impl<'a> Chart<'a> {
         }
     }
 
-    fn draw_axis(&mut self, upper: Tenths, lower: Tenths, twice: bool) {
+    fn draw_axis(&mut self, base: Tenths, lower: Tenths, twice: bool) {
         let ticks = self.axis.ticks();
         let mut grid = String::new();
         for tick in &ticks {
-            let _ = write!(grid, "M{} {}V{}", Px(self.axis.place(*tick)), Px(upper - 160), Px(lower));
+            let _ = write!(grid, "M{} {}V{}", Px(self.axis.place(*tick)), Px(base + 30), Px(lower));
         }
         let _ = writeln!(self.out, "<path class=\"a\" d=\"{grid}\"/>");
-        for base in [Some(upper - 190), twice.then_some(lower + 130)].into_iter().flatten() {
+        for base in [Some(base), twice.then_some(lower + 130)].into_iter().flatten() {
             for tick in &ticks {
                 let place = self.axis.place(*tick);
                 let anchor = match place {
@@ -205,9 +208,13 @@ impl<'a> Chart<'a> {
     }
 
     /// Over the bars of a row: what is broken out is white, between two waves.
-    fn draw_waves(&mut self) {
+    fn draw_waves(&mut self, bars: &[&Bar]) {
         let (upper, height) = (self.top + BAR_TOP - 30, BAR_HEIGHT + 60);
-        for segment in self.axis.segments.iter().filter(|segment| segment.is_broken) {
+        let is_in = |at: u64| bars.iter().any(|bar| millis(bar.from) < at && at < millis(bar.to));
+        for segment in &self.axis.segments {
+            if !segment.is_broken || !is_in((segment.from + segment.to) / 2) {
+                continue;
+            }
             let middle = (segment.left + segment.right) / 2;
             let (left, right, top) = (Px(middle - 35), Px(middle + 35), Px(upper));
             let _ = writeln!(
@@ -278,7 +285,7 @@ impl<'a> Chart<'a> {
         let summary = recording.containers.get(position).copied().unwrap_or_default();
         let bars: Vec<&'a Bar> = recording.bars.iter().filter(|bar| bar.container == id).collect();
         self.draw_bars(&bars);
-        self.draw_waves();
+        self.draw_waves(&bars);
         let (left, base) = (Px(MARGIN), Px(self.top + 140));
         let _ = writeln!(
             self.out,
@@ -452,7 +459,7 @@ impl<'a> Chart<'a> {
             }
             free_from = begins + width + 30;
             let (anchor, left) =
-                if at_right { ("end", place.saturating_sub(30)) } else { ("start", place + 30) };
+                if at_right { ("end", place.saturating_sub(70)) } else { ("start", place + 30) };
             if failed {
                 let (top, height) = (self.top + BAR_TOP - 20, BAR_HEIGHT + 40);
                 let _ =

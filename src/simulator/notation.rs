@@ -14,7 +14,8 @@ use crate::time::Instant;
 pub fn notation(cast: &Cast, recording: &Recording) -> String {
     let mut json = Json { out: String::new(), recording };
     json.object(|json| {
-        json.list("assumptions", cast.sentences(), |json, sentence| json.text(&sentence));
+        json.list("defaults", cast.defaults(), |json, sentence| json.text(&sentence));
+        json.list("assumptions", &cast.assumptions, |json, assumption| json.text(&assumption.to_string()));
         json.key("end");
         json.object(|json| json.end());
         json.list("pods", recording.pods.iter().enumerate(), |json, (index, pod)| {

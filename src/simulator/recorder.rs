@@ -5,6 +5,7 @@
 //! script speaks of.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::casting::Cast;
@@ -48,6 +49,7 @@ pub fn record(cast: &Cast, until: Option<Duration>) -> Result<Recording, Broken>
         ahead: cast.script.stops.last().copied().unwrap_or_default(),
         seen: 0,
         open: vec![None; cast.plan.containers.len()],
+        latest: BTreeMap::new(),
         recording: Recording {
             end: Instant::ZERO,
             ending: Ending::AtRest,
@@ -66,6 +68,9 @@ pub fn record(cast: &Cast, until: Option<Duration>) -> Result<Recording, Broken>
     recorder.record()
 }
 
+/// Longer than any call of the runtime takes in a world in which none fails.
+const CALLS: Duration = Duration::from_secs(1);
+
 /// The longest time for which a probe that is answered in the same way all the time may still
 /// change what is decided.
 fn patience(plan: &Plan) -> Duration {
@@ -73,11 +78,10 @@ fn patience(plan: &Plan) -> Duration {
     let probes = plan.containers.iter().flat_map(|container| {
         ProbeKind::ALL.into_iter().filter_map(|kind| kind.of(&container.probes)).map(|probe| {
             let tries = probe.failure_threshold.max(probe.success_threshold).saturating_add(1);
-            let each = probe.period.max(probe.timeout);
-            probe.initial_delay.saturating_add(each.saturating_mul(tries))
+            probe.initial_delay.saturating_add(probe.period.saturating_mul(tries))
         })
     });
-    probes.max().unwrap_or_default().saturating_add(watchdog.unwrap_or_default())
+    CALLS.saturating_add(probes.max().unwrap_or_default()).saturating_add(watchdog.unwrap_or_default())
 }
 
 /// The age of a run after which its container does nothing new.
@@ -104,6 +108,8 @@ struct Recorder<'a> {
     /// The state of each container that lasts.
     open: Vec<Option<(Stage, Instance, Instant)>>,
     recording: Recording,
+    /// Where the latest tries of each probe stand.
+    latest: BTreeMap<(ContainerId, ProbeKind), usize>,
 }
 
 impl Recorder<'_> {
@@ -153,7 +159,12 @@ impl Recorder<'_> {
         let entries = self.world.timeline().get(self.seen..).unwrap_or_default();
         self.seen += entries.len();
         for entry in entries {
-            let notes = Notes { cast: self.cast, world: &self.world, recording: &mut self.recording };
+            let notes = Notes {
+                cast: self.cast,
+                world: &self.world,
+                recording: &mut self.recording,
+                latest: &mut self.latest,
+            };
             if let Some(ahead) = notes.note(entry) {
                 self.last = entry.at;
                 self.ahead = self.ahead.max(entry.at.after(ahead));
@@ -250,6 +261,7 @@ struct Notes<'a> {
     cast: &'a Cast,
     world: &'a World,
     recording: &'a mut Recording,
+    latest: &'a mut BTreeMap<(ContainerId, ProbeKind), usize>,
 }
 
 impl Notes<'_> {
@@ -356,21 +368,18 @@ impl Notes<'_> {
         let instance = self.instance(id);
         let success = answer == Answer::Is(Outcome::Success);
         let tries = &mut self.recording.tries;
-        let last = tries
-            .iter_mut()
-            .rev()
-            .find(|it| it.container == id && it.kind == kind)
-            .filter(|it| it.instance == instance && it.success == success);
-        match last {
-            Some(last) => {
-                last.at.push(at);
-                false
+        let latest = self.latest.get(&(id, kind)).and_then(|position| tries.get_mut(*position));
+        let mut is_change = false;
+        if let Some(latest) = latest.filter(|latest| latest.instance == instance) {
+            if latest.success == success {
+                latest.at.push(at);
+                return false;
             }
-            None => {
-                tries.push(Tries { container: id, instance, kind, success, at: vec![at] });
-                true
-            }
+            is_change = true;
         }
+        self.latest.insert((id, kind), tries.len());
+        tries.push(Tries { container: id, instance, kind, success, is_change, at: vec![at] });
+        true
     }
 
     fn note_signal(self, at: Instant, id: ContainerId, name: &'static str, kills: bool) -> Option<Duration> {

@@ -131,6 +131,8 @@ pub struct Tries {
     pub kind: ProbeKind,
     /// Whether they succeed.
     pub success: bool,
+    /// Whether earlier ones in this instance were answered in the other way.
+    pub is_change: bool,
     /// When they are made; never empty.
     pub at: Vec<Instant>,
 }

@@ -18,8 +18,11 @@ const NAME_WIDTH_MAX: usize = 40;
 pub fn transcript(cast: &Cast, recording: &Recording) -> String {
     // Writing into a String cannot fail, here and below.
     let mut out = String::from("assumed\n");
-    for sentence in cast.sentences() {
+    for sentence in cast.defaults() {
         let _ = writeln!(out, "  {sentence}");
+    }
+    for assumption in &cast.assumptions {
+        let _ = writeln!(out, "  {assumption}");
     }
     out.push('\n');
     write_lines(&mut out, recording);
@@ -95,23 +98,19 @@ impl Line<'_> {
 
 /// Answers are only worth a line if they are bad, or good again.
 fn describe_tries<'a>(recording: &'a Recording, tries: &Tries) -> Option<Line<'a>> {
-    let of_same = |other: &&Tries| {
-        other.container == tries.container && other.kind == tries.kind && other.instance == tries.instance
-    };
-    let is_first = recording.tries.iter().find(of_same).is_some_and(|first| first.at == tries.at);
-    if tries.success && is_first {
+    if tries.success && !tries.is_change {
         return None;
     }
     let count = match tries.at.len() {
         1 => "1 time".to_owned(),
         count => format!("{count} times"),
     };
-    let word = if tries.success { "succeeds" } else { "is answered no" };
+    let text = if tries.success { "succeeds".to_owned() } else { format!("fails, {count}") };
     Some(Line {
         at: *tries.at.first()?,
         of: Subject::Container(tries.container),
         severity: Severity::Info,
-        text: format!("{} probe {word}, {count}", tries.kind.name()),
+        text: format!("{} probe {text}", tries.kind.name()),
         recording,
     })
 }
