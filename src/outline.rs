@@ -68,8 +68,14 @@ fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container])
         write_duration(pod.termination_grace_period),
         write_duration(GRACE_MIN)
     );
+    if pod.restart_sidecars_during_termination && stop_stages(containers).len() > 1 {
+        let _ = writeln!(out, "    a sidecar that ends before its turn is started again");
+    }
     write_probes(out, containers);
     write_restarts(out, pod, containers);
+    if let Some(deadline) = pod.active_deadline {
+        let _ = writeln!(out, "  fails if it is still up after {}", write_duration(deadline));
+    }
     if pod.essential {
         let failed = match pod.on_failure {
             OnFailure::Nothing => "it stays failed",
@@ -77,6 +83,21 @@ fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container])
             OnFailure::Reboot => "all pods are stopped and the machine is rebooted",
             OnFailure::Rescue => "all pods are stopped for a rescue shell",
         };
+        if let Some(escalation) = pod.escalation {
+            let window = write_duration(escalation.window);
+            if let Some(most) = escalation.container_restarts {
+                let _ = writeln!(
+                    out,
+                    "  essential: more than {most} restarts of its containers within {window}, and it has failed"
+                );
+            }
+            if let Some(most) = escalation.pod_restarts {
+                let _ = writeln!(
+                    out,
+                    "  essential: when it has failed, it is started anew up to {most} times within {window}"
+                );
+            }
+        }
         let _ = writeln!(out, "  essential: when it has failed for good, {failed}");
     }
     write_resources(out, pod, containers);
@@ -320,6 +341,10 @@ fn write_restarts(out: &mut String, pod: &Pod, containers: &[Container]) {
             write_duration(backoff.max),
             write_duration(backoff.reset)
         )
+    };
+    let pauses = match backoff.jitter {
+        0 => pauses,
+        jitter => format!("{pauses}; each up to {} % longer by chance", f64::from(jitter) / 10.0),
     };
     let _ = writeln!(out, "  restarts: {policy}, {pauses}");
     let own = containers.iter().filter(|container| {

@@ -22,6 +22,7 @@ mod host {
     mod host_process;
     mod idle;
     mod inside;
+    mod kept;
     mod leftovers;
     mod limits;
     mod logs;
@@ -37,5 +38,6 @@ mod host {
     mod runtime_faults;
     mod service;
     mod stop;
+    mod termination_message;
     mod wrapper;
 }

@@ -19,6 +19,7 @@ use super::reader::{Field, Table, TableKind};
 use super::resources::{Written, read_resources};
 use super::restart_policy::{Restarts, read_restarts};
 use super::signal::read_stop_signal;
+use super::termination_message::read_termination_message;
 use super::value::INSTANT_MIN;
 use crate::limits::{EXPANDED_BYTES_MAX, LIST_MAX, WORDS_MAX};
 
@@ -50,6 +51,8 @@ pub(super) const CONTAINER: TableKind = TableKind {
         "pre-stop",
         "stop-signal",
         "termination-grace-period",
+        "termination-message-path",
+        "termination-message-policy",
     ],
 };
 
@@ -125,6 +128,7 @@ pub(super) fn read_container(
             Image::Rootfs(Box::new(read_rootfs(path, &mut table, &mut variables, surroundings, problems)))
         }
     };
+    let termination_message = read_termination_message(&mut table, &image, problems);
     let resources = read_resources(table.take("resources"), problems);
     let on_host = matches!(image, Image::HostProcess(_));
     let mut probe = |key| read_container_probe(table.take(key), role, on_host, &mut variables, problems);
@@ -150,6 +154,7 @@ pub(super) fn read_container(
         image,
         resources: resources.of_container(),
         probes,
+        termination_message,
         restart_policy: policy,
         restart_policy_rules: rules,
         hooks,

@@ -13,6 +13,7 @@ mod container;
 pub mod difference;
 mod document;
 pub mod effective;
+mod escalation;
 mod expand;
 mod hook;
 pub mod kernel_command_line;
@@ -28,6 +29,7 @@ mod reader;
 mod resources;
 mod restart_policy;
 pub mod signal;
+mod termination_message;
 mod value;
 
 use self::machine::MachineFile;
@@ -51,7 +53,7 @@ pub struct Source {
 
 /// Every table that a configuration file can have, with its keys. `docs/config.md` describes
 /// each of them, and a test compares the two.
-pub const TABLES: [TableKind; 26] = [
+pub const TABLES: [TableKind; 27] = [
     machine::MACHINE,
     machine::RESTART_BACKOFF,
     boot::BOOT,
@@ -77,6 +79,7 @@ pub const TABLES: [TableKind; 26] = [
     resources::OVERHEAD,
     restart_policy::RESTART_RULE,
     restart_policy::EXIT_CODES,
+    escalation::ESCALATION,
     hook::HOOK,
 ];
 

@@ -19,8 +19,8 @@ use super::output::Writers;
 use super::prober::{Try, position};
 use super::reactor::{CallSlot, Interest, Token};
 use super::state_directory::{make_directory, remove_directory, write_file};
-use super::{Host, regular_file, runtime, spawn, text, volumes};
-use crate::config::plan::{Container, ContainerId, Image, Pod, Resources, Rootfs};
+use super::{Host, regular_file, runtime, spawn, termination_message, text, volumes};
+use crate::config::plan::{Container, ContainerId, Image, Pod, Resources, Rootfs, TerminationMessagePolicy};
 use crate::config::qos;
 use crate::limits::FILE_BYTES_MAX;
 use crate::log::stream::Labels;
@@ -51,6 +51,8 @@ pub struct Body {
     pub(super) hook: Option<(HookKind, Try)>,
     /// It is being removed; the instance's events are answered with that.
     pub(super) removing: bool,
+    /// Instance and restarts before: its output may end when the next one is there already.
+    former: (Instance, u32),
 }
 
 /// A number of at most ten digits and a newline; more is no pid file.
@@ -109,7 +111,8 @@ impl Host {
             ContainerAction::Create { restarts } => {
                 if let Some(body) = self.body_mut(place.id) {
                     // What came before is gone, by the core's order.
-                    *body = Body { instance, restarts, ..Body::default() };
+                    let former = (body.instance, body.restarts);
+                    *body = Body { instance, restarts, former, ..Body::default() };
                 }
                 let begun = match &place.container.image {
                     Image::HostProcess(_) => self.create_host_process(place),
@@ -167,6 +170,23 @@ impl Host {
     pub(super) fn tell(&mut self, id: ContainerId, event: ContainerEvent) {
         let instance = self.body(id).map(|body| body.instance).unwrap_or_default();
         self.events.push_back(Event::Container(id, instance, event));
+    }
+
+    /// Tells how the output of instances has ended.
+    pub(super) fn tell_last_lines(&mut self) {
+        for (ending, lines) in self.output.take_endings() {
+            let id = ContainerId(ending.position);
+            let Some(body) = self.body(id) else { continue };
+            let known = [(body.instance, body.restarts), body.former];
+            // What is older than that is in no status any more.
+            if let Some((instance, _)) = known.into_iter().find(|(_, restarts)| *restarts == ending.instance)
+            {
+                self.at_place(id, |host, place| {
+                    let lines = ContainerEvent::LastLines(termination_message::last_lines(&lines, place.pod));
+                    host.events.push_back(Event::Container(id, instance, lines));
+                });
+            }
+        }
     }
 
     /// Does `go_on` for a container, with its place.
@@ -277,6 +297,10 @@ impl Host {
             container: &place.container.name,
             instance: self.body(place.id).map_or(0, |body| body.restarts),
             position: place.id.0,
+            last_lines: match place.container.termination_message.policy {
+                TerminationMessagePolicy::File => false,
+                TerminationMessagePolicy::FallbackToLogsOnError => true,
+            },
         };
         let writers = self.output.open(labels);
         writers.map_err(|error| format!("cannot make the log pipes: {}", super::reason(&error)))
@@ -289,8 +313,14 @@ impl Host {
             Image::Bundle(path) => {
                 let file = path.join("config.json");
                 let config = regular_file::read(&file, FILE_BYTES_MAX)?;
-                let adapted = bundle::adapt(&config, &text(path), &cgroups_path, self.oom_score_adj(place));
-                return adapted.map_err(|error| error.to_string());
+                let path = text(path);
+                let adapted = bundle::adapt(&config, &path, &cgroups_path, self.oom_score_adj(place));
+                let config = adapted.map_err(|error| error.to_string())?;
+                return match (self.make_message_file(place)?, &place.container.termination_message.path) {
+                    (Some(file), Some(at)) => bundle::mount_file(&config, &path, &text(&file), at)
+                        .map_err(|error| error.to_string()),
+                    (None, _) | (Some(_), None) => Ok(config),
+                };
             }
             Image::HostProcess(_) => return Err("a host process has no config.json".to_owned()),
         };
@@ -301,6 +331,7 @@ impl Host {
         let volumes = volumes::paths(place.pod, &self.state.pod(&place.pod.name))?;
         let network = self.networks.get(place.container.pod.index()).and_then(Option::as_ref);
         let network = network.map(super::NetworkNamespace::path);
+        let message_file = self.make_message_file(place)?;
         let facts = Facts {
             cgroups_path: &cgroups_path,
             devices: &devices,
@@ -310,6 +341,9 @@ impl Host {
             cgroup_namespace: self.cgroups.is_unified() && !self.is_placed_by_us(),
             recursive_read_only: self.runtime.as_ref().is_some_and(Runtime::has_recursive_mount_options)
                 && self.has_mount_setattr,
+            termination_message: message_file
+                .as_deref()
+                .zip(place.container.termination_message.path.as_deref()),
             oom_score_adj: self.oom_score_adj(place),
         };
         spec::generate(place.container, rootfs, &facts).map_err(|error| error.to_string())
@@ -567,6 +601,7 @@ impl Host {
     /// Before its removal: the cgroup knows whether the OOM killer came.
     fn tell_exited(&mut self, place: &Place<'_>, status: ExitStatus) {
         let oom_killed = self.cgroups.had_oom_kill(&place.pod.name, &place.container.name);
+        self.tell_message(place);
         self.tell(place.id, ContainerEvent::Exited(Exit { status, oom_killed }));
     }
 

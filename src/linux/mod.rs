@@ -8,6 +8,7 @@ pub mod capacity;
 pub mod cgroup;
 pub mod cgroup_layout;
 pub mod cgroup_limits;
+pub mod chance;
 pub mod clock;
 pub mod console;
 pub mod container;
@@ -18,6 +19,7 @@ pub mod hooks;
 pub mod host_process;
 pub mod initramfs;
 pub mod job;
+pub mod kept_state;
 pub mod kernel_modules;
 pub mod kmsg;
 pub mod log_sink;
@@ -47,6 +49,7 @@ pub mod sources;
 pub mod spawn;
 pub mod standard_streams;
 pub mod state_directory;
+pub mod termination_message;
 pub mod unmount;
 pub mod volumes;
 pub mod watchdog;
@@ -67,6 +70,7 @@ use self::call::Process;
 use self::cgroup::Tree;
 use self::clock::Timer;
 use self::container::Body;
+use self::kept_state::KeptState;
 use self::network_namespace::NetworkNamespace;
 use self::oom_score::OomScore;
 use self::output::Output;
@@ -106,6 +110,7 @@ pub struct Host {
     signals: Signals,
     timer: Timer,
     state: StateDirectory,
+    kept: KeptState,
     cgroups: Tree,
     runtime: Option<Runtime>,
     spawner: Spawner,
@@ -156,11 +161,12 @@ impl Host {
         let machine = &plan.machine;
         let tree = Tree::open(machine.cgroup_root.as_deref(), !machine.single_process_oom_kill);
         let opened = tree.and_then(|tree| {
-            state.remove_leftovers()?;
+            let (kept, said) = KeptState::read(&state, &plan);
+            state.remove_leftovers(&kept.survivors(&plan))?;
             let output = output.map_err(|error| format!("cannot make the log pipes: {}", reason(&error)))?;
-            Ok((tree, output))
+            Ok((tree, output, kept, said))
         });
-        let (cgroups, output) = match opened {
+        let (cgroups, output, kept, said) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 state.release();
@@ -174,6 +180,7 @@ impl Host {
             timer,
             cgroups,
             state,
+            kept,
             runtime: None,
             spawner: Spawner::prepare(),
             oom_score,
@@ -196,6 +203,7 @@ impl Host {
                 if let Some(why) = unprotected {
                     host.write_line(Severity::Info, &why);
                 }
+                said.iter().for_each(|text| host.write_line(Severity::Warning, text));
                 Ok(host)
             }
             Err(error) => {
@@ -229,8 +237,11 @@ impl Host {
                     Ok(()) => Event::PodSetUp(id),
                     Err(error) => {
                         // Half of it may be there; what cannot be removed now is found by the
-                        // next try, or by the next supervisor.
-                        let _ = self.tear_down_pod(id);
+                        // next try, or by the next supervisor. Volumes that were there before
+                        // stay: what is in them is counted on.
+                        if !self.kept.survives(id) {
+                            let _ = self.tear_down_pod(id);
+                        }
                         Event::PodSetUpFailed(id, failure(&error))
                     }
                 };
@@ -309,7 +320,10 @@ impl Host {
                 Token::Signals => self.take_signals(),
                 Token::Timer => self.timer.acknowledge(),
                 Token::Cgroups => self.look_for_empty_cgroups(),
-                Token::LogWriter => self.output.handle_events(),
+                Token::LogWriter => {
+                    self.output.handle_events();
+                    self.tell_last_lines();
+                }
                 Token::FirstProcess(id) => {
                     // Ended, and to be reaped below; its descriptor stays readable until then.
                     self.unwatch_first_process(id);
@@ -366,8 +380,12 @@ impl Host {
         let plan = Rc::clone(&self.plan);
         let Some(pod) = plan.pods.get(id.index()) else { return Ok(()) };
         self.cgroups.make_pod(&pod.name, &pod.resources)?;
-        volumes::make(pod, &self.state.pod(&pod.name))?;
-        let isolated = plan.containers.get(pod.containers()).unwrap_or_default().iter().any(
+        if !self.kept.survives(id) {
+            volumes::make(pod, &self.state.pod(&pod.name))?;
+        }
+        let containers = plan.containers.get(pod.containers()).unwrap_or_default();
+        termination_message::make(containers, &self.state.pod(&pod.name))?;
+        let isolated = containers.iter().any(
             |container| matches!(&container.image, Image::Rootfs(rootfs) if rootfs.network == Network::None),
         );
         if let Some(network) = self.networks.get_mut(id.index()) {
@@ -375,6 +393,7 @@ impl Host {
                 *network = Some(NetworkNamespace::make()?);
             }
         }
+        self.kept.forget_survivor(id);
         Ok(())
     }
 
@@ -384,6 +403,8 @@ impl Host {
         if let Some(network) = self.networks.get_mut(id.index()) {
             *network = None;
         }
+        self.kept.forget_survivor(id);
+        termination_message::remove(&self.state.pod(&pod.name))?;
         volumes::remove(pod, &self.state.pod(&pod.name))?;
         self.cgroups.remove_pod(&pod.name)
     }

@@ -5,6 +5,8 @@
 //! <state>/runtime/                      what the OCI runtime remembers
 //! <state>/containers/<pod>.<container>/ its bundle, and the runtime's log and pid files
 //! <state>/pods/<pod>/volumes/<volume>/  mounts of a tmpfs each
+//! <state>/pods/<pod>/messages/          a tmpfs for the containers' termination messages
+//! <state>/kept/<pod>                    what the next supervisor has to know of a pod that runs
 //! <state>/logs/                         the log files, where they are wanted; they stay
 //! ```
 
@@ -38,15 +40,36 @@ impl StateDirectory {
         Ok(StateDirectory { path: path.to_owned(), lock: Some(lock) })
     }
 
-    /// Unmounts and removes what an earlier supervisor left, after its containers are gone.
-    pub fn remove_leftovers(&self) -> Result<(), String> {
-        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    /// Unmounts and removes what an earlier supervisor left, after its containers are gone. The
+    /// volumes of the pods named stay.
+    pub fn remove_leftovers(&self, but: &[String]) -> Result<(), String> {
+        let stay: Vec<PathBuf> = but.iter().map(|pod| self.pod(pod).join("volumes")).collect();
         // The last mounted first: it may be on one of the others.
-        for mount in mounts_below(&mountinfo, &self.path).iter().rev() {
+        for mount in self.mounts().iter().rev() {
+            if stay.iter().any(|volumes| mount.starts_with(volumes)) {
+                continue;
+            }
             umount2(mount, MntFlags::MNT_DETACH)
                 .map_err(|errno| describe("unmount", mount, &io::Error::from(errno)))?;
         }
-        ["runtime", "containers", "pods"].iter().try_for_each(|name| remove_directory(&self.path.join(name)))
+        let pods = fs::read_dir(self.path.join("pods")).into_iter().flatten().flatten();
+        for pod in pods {
+            if !but.iter().any(|name| pod.file_name().to_str() == Some(name)) {
+                remove_directory(&pod.path())?;
+            }
+        }
+        ["runtime", "containers"].iter().try_for_each(|name| remove_directory(&self.path.join(name)))
+    }
+
+    /// What is mounted below it, in the order in which that was done.
+    pub fn mounts(&self) -> Vec<PathBuf> {
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        mounts_below(&mountinfo, &self.path)
+    }
+
+    /// Where it is kept what the next supervisor has to know of the pods.
+    pub fn kept(&self) -> PathBuf {
+        self.path.join("kept")
     }
 
     /// Where the runtime keeps its records.
@@ -71,7 +94,7 @@ impl StateDirectory {
 
     /// Removes what is empty of it, and gives it to the next. Logs stay.
     pub fn release(&mut self) {
-        for name in ["runtime", "containers", "pods"] {
+        for name in ["runtime", "containers", "pods", "kept"] {
             let _ = fs::remove_dir(self.path.join(name));
         }
         let _ = fs::remove_file(self.path.join("lock"));

@@ -35,6 +35,30 @@ pub fn adapt(
     to_json(&config).map_err(refuse)
 }
 
+/// The adapted `config_json` of a bundle with one more mount: `file` of the host at `path` in the
+/// container, to be written.
+///
+/// # Errors
+/// [`BundleError`], if it is not what [`adapt`] gives.
+pub fn mount_file(config_json: &[u8], bundle: &str, file: &str, path: &str) -> Result<Vec<u8>, BundleError> {
+    let refuse = |cause| BundleError { bundle: bundle.to_owned(), cause };
+    let mut config = parse(config_json).map_err(refuse)?;
+    let mounts = config.entry("mounts").or_insert(Value::Null);
+    if mounts.is_null() {
+        *mounts = Value::Array(Vec::new());
+    }
+    let Value::Array(mounts) = mounts else {
+        return Err(refuse(BundleCause::WrongKind { field: "mounts", expected: "an array" }));
+    };
+    mounts.push(serde_json::json!({
+        "destination": path,
+        "type": "bind",
+        "source": file,
+        "options": ["bind", "rprivate", "rw", "nosuid", "nodev", "noexec"],
+    }));
+    to_json(&config).map_err(refuse)
+}
+
 /// The process.json of a `command` that is to run in the bundle's container beside its own: the
 /// same user, environment, working directory and rights.
 ///

@@ -44,7 +44,7 @@ const SYSTEM_MOUNTS: [Mount<'static>; 6] = [
     },
 ];
 
-/// The system's mounts, then the volumes: one that is mounted below another comes after it,
+/// The system's mounts, then the volumes and the file for the last words: one that is mounted below another comes after it,
 /// else it would be hidden. The order of the file decides among the others.
 pub(super) fn mounts<'a>(rootfs: &'a plan::Rootfs, facts: &Facts<'a>) -> Result<Vec<Mount<'a>>, SpecCause> {
     let mut volumes = Vec::with_capacity(rootfs.mounts.len());
@@ -55,6 +55,14 @@ pub(super) fn mounts<'a>(rootfs: &'a plan::Rootfs, facts: &Facts<'a>) -> Result<
             kind: "bind",
             source: utf8(&volume.path)?,
             options: bind_options(mount.read_only, volume.directory && facts.recursive_read_only),
+        });
+    }
+    if let Some((file, path)) = facts.termination_message {
+        volumes.push(Mount {
+            destination: path,
+            kind: "bind",
+            source: utf8(file)?,
+            options: &["bind", "rprivate", "rw", "nosuid", "nodev", "noexec"],
         });
     }
     volumes.sort_by_key(|mount| mount.destination.split('/').filter(|part| !part.is_empty()).count());
@@ -78,7 +86,7 @@ fn bind_options(read_only: bool, recursive_read_only: bool) -> &'static [&'stati
 mod tests {
     use super::*;
     use crate::oci::spec::VolumePath;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     #[test]
     fn read_only_holds_for_what_is_mounted_below() {
@@ -123,11 +131,12 @@ mod tests {
             network_namespace: None,
             cgroup_namespace: false,
             recursive_read_only: false,
+            termination_message: Some((Path::new("/run/message"), "/y/termination-log")),
             oom_score_adj: 0,
         };
         let mounts = mounts(&rootfs, &facts).unwrap();
         let volumes: Vec<_> =
             mounts.iter().skip(SYSTEM_MOUNTS.len()).map(|mount| mount.destination).collect();
-        assert_eq!(volumes, ["/z", "/a//", "/y", "/a/b", "/a/b/c"]);
+        assert_eq!(volumes, ["/z", "/a//", "/y", "/a/b", "/y/termination-log", "/a/b/c"]);
     }
 }

@@ -32,6 +32,8 @@ pub struct Facts<'a> {
     /// Whether runtime and kernel know the mount option `rro`
     /// (`Runtime::has_recursive_mount_options`, and Linux 5.12).
     pub recursive_read_only: bool,
+    /// The file for the container's last words on the host, and where it is in the container.
+    pub termination_message: Option<(&'a Path, &'a str)>,
     /// What the OOM killer is told about it, -1000 to 1000 (proc(5), `oom_score_adj`).
     pub oom_score_adj: i32,
 }
@@ -259,6 +261,7 @@ mod tests {
             image: plan::Image::Rootfs(Box::new(rootfs.clone())),
             resources: plan::Resources::default(),
             probes: plan::Probes::default(),
+            termination_message: plan::TerminationMessage::default(),
             restart_policy: None,
             restart_policy_rules: Vec::new(),
             hooks: plan::Hooks::default(),
@@ -292,6 +295,7 @@ mod tests {
             network_namespace: None,
             cgroup_namespace: false,
             recursive_read_only: false,
+            termination_message: None,
             oom_score_adj: 1000,
         }
     }

@@ -370,6 +370,11 @@ impl World {
             self.say(Subject::Container(id), || What::Exiting);
         }
         self.say(Subject::Container(id), || What::Exited(exit));
+        let message = at(&self.container_scripts, id.index())?.message.as_str();
+        if ran && !message.is_empty() {
+            let event = ContainerEvent::TerminationMessage(message.into());
+            self.emit(Event::Container(id, instance, event))?;
+        }
         // What runs in the container ends with its first process, and is heard of later.
         if let Some(kind) = self.kill_hook(id)? {
             let event = ContainerEvent::HookEnded(kind, Err(failure("it was killed by SIGKILL")));

@@ -34,11 +34,15 @@ pub enum Invariant {
     Progress,
     /// One time brings a bounded number of actions, and a life a bounded number of turns.
     BoundedActions,
+    /// Only so many containers come up at one time.
+    StartSpread,
+    /// An essential pod helps itself as often as its escalation says, and no more.
+    Escalation,
 }
 
 impl Invariant {
     /// All of them, in the order of docs/invariants.md.
-    pub const ALL: [Invariant; 14] = [
+    pub const ALL: [Invariant; 16] = [
         Invariant::InitOrder,
         Invariant::PodOrder,
         Invariant::PodLife,
@@ -53,6 +57,8 @@ impl Invariant {
         Invariant::NothingLeft,
         Invariant::Progress,
         Invariant::BoundedActions,
+        Invariant::StartSpread,
+        Invariant::Escalation,
     ];
 
     /// Its name in docs/invariants.md and in messages.
@@ -72,6 +78,8 @@ impl Invariant {
             Invariant::NothingLeft => "nothing-left",
             Invariant::Progress => "progress",
             Invariant::BoundedActions => "bounded-actions",
+            Invariant::StartSpread => "start-spread",
+            Invariant::Escalation => "escalation",
         }
     }
 }

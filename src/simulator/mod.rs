@@ -39,10 +39,12 @@
 //! | `exits` | (list) how it ends then: exit code, "signal 11", "unknown" | 0 |
 //! | `oom-killed` | (list) whether the OOM killer took a process of it by then, as the cgroup tells | false |
 //! | `oom-from` | (list) how long its command must have run for that | 0 |
+//! | `message` | the termination message that each run leaves | none |
 //! | `ignores-sigterm` | whether only SIGKILL ends it | false |
 //! | `stops-after` | time from SIGTERM to its end | 100 ms |
 //! | `stops-with` | how it ends after SIGTERM | 0 |
 //! | `unkillable` | whether not even SIGKILL ends it (uninterruptible sleep) | false |
+//! | `changes` | list of times at which its configuration changes | none |
 //! | `post-start`, `pre-stop` | (list) how this hook goes, if it is no sleep: "1s", "fails after 1s", "never" | "1ms" |
 //! | `startup`, `liveness`, `readiness` | (list) answers to this probe: "no, yes from 2s, never from 1m" | "yes" |
 //! | **`[[events]]`** | an event that takes its time on the way to the supervisor | |
@@ -84,6 +86,7 @@ use crate::supervisor::action::Action;
 use crate::supervisor::announcer::Announcer;
 use crate::supervisor::event::{ContainerEvent, Event, Goal};
 use crate::supervisor::hook::HookKind;
+use crate::supervisor::kept::Kept;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{ExitStatus, Instance, failure};
 use crate::supervisor::{Outcome as Exit, Supervisor};
@@ -212,7 +215,22 @@ impl World {
             let goal = world.script.goal(nth);
             world.schedule(at, Happening::StopRequest(goal));
         }
+        for (index, script) in world.container_scripts.clone().into_iter().enumerate() {
+            let id = ContainerId(u16::try_from(index).unwrap_or(u16::MAX));
+            for at in script.changes {
+                world.schedule(at, Happening::Ends(Event::ContainerChanged(id)));
+            }
+        }
         Ok(world)
+    }
+
+    /// The supervisor goes on where one before it was killed, with what that had kept of a pod.
+    /// `survives`: the pod's volumes are still there.
+    #[must_use]
+    pub fn restored(mut self, id: PodId, kept: &[Kept], survives: bool) -> World {
+        self.supervisor.restore(id, kept, survives, self.now);
+        self.witness.note_restored(id, kept, survives);
+        self
     }
 
     /// Keeps no timeline and words no report, which takes most of the time of a world.
@@ -365,6 +383,27 @@ impl World {
             self.witness.note_stop_request();
         }
         self.deliver(event)?;
+        self.tell_manager();
+        Ok(())
+    }
+
+    /// Lets time pass until `at`, where nothing happens or is due before: pods may run for ever with
+    /// nothing to do.
+    pub fn pass_time(&mut self, at: Instant) {
+        if self.next_time().is_none_or(|next| next > at) {
+            self.now = self.now.max(at);
+        }
+    }
+
+    /// The container's own command ends so, whatever its script says: for whoever kills it from
+    /// outside. Nothing happens if it does not run.
+    ///
+    /// # Errors
+    ///
+    /// An invariant is broken.
+    pub fn end_command(&mut self, id: ContainerId, status: ExitStatus) -> Result<(), Broken> {
+        let Some(instance) = self.running(id) else { return Ok(()) };
+        self.die(id, instance, status)?;
         self.tell_manager();
         Ok(())
     }
@@ -605,7 +644,7 @@ fn about(event: &Event) -> Subject {
         | Event::PodSetUpFailed(id, _)
         | Event::PodTornDown(id)
         | Event::PodTearDownFailed(id, _) => Subject::Pod(*id),
-        Event::Container(id, ..) => Subject::Container(*id),
+        Event::Container(id, ..) | Event::ContainerChanged(id) => Subject::Container(*id),
         Event::StopRequested(_) => Subject::World,
     }
 }
@@ -618,6 +657,7 @@ pub fn event_name(event: &Event) -> &'static str {
         Event::PodTornDown(_) => "torn-down",
         Event::PodTearDownFailed(..) => "tear-down-failed",
         Event::StopRequested(_) => "stop-requested",
+        Event::ContainerChanged(_) => "container-changed",
         Event::Container(_, _, event) => match event {
             ContainerEvent::Created => "created",
             ContainerEvent::CreateFailed(_) => "create-failed",
@@ -629,6 +669,8 @@ pub fn event_name(event: &Event) -> &'static str {
             ContainerEvent::Probed(..) => "probed",
             ContainerEvent::HookEnded(HookKind::PostStart, _) => "post-start-ended",
             ContainerEvent::HookEnded(HookKind::PreStop, _) => "pre-stop-ended",
+            ContainerEvent::TerminationMessage(_) => "termination-message",
+            ContainerEvent::LastLines(_) => "last-lines",
         },
     }
 }

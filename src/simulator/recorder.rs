@@ -250,8 +250,8 @@ fn stage(view: &PodView, member: &Member) -> Option<Stage> {
 fn summarise(summary: &mut ContainerSummary, supervisor: &Supervisor, id: ContainerId) {
     let Some(record) = supervisor.record(id) else { return };
     summary.restarts = record.restarts;
-    summary.last_end = record.last_exit.and_then(|end| match end.cause {
-        Cause::Exit { exit, .. } => Some((exit, end.at)),
+    summary.last_end = record.last_exit.as_ref().and_then(|last| match last.end.cause {
+        Cause::Exit { exit, .. } => Some((exit, last.end.at)),
         Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => None,
     });
 }
@@ -355,6 +355,10 @@ impl Notes<'_> {
             self.recording.end_hook(container, kind, (at, false));
         }
         let mut follows = follows(report);
+        if let Report::PodStarting { pod } = *report {
+            let deadline = self.recording.plan.pods.get(pod.index()).and_then(|pod| pod.active_deadline);
+            follows = deadline.unwrap_or_default();
+        }
         if let Report::StopSignalled { container, .. } | Report::PreStopBegun { container, .. } = *report {
             follows = longest_grace(&self.recording.plan, container);
         }
@@ -436,6 +440,8 @@ fn about(report: &Report) -> (Subject, &'static str) {
         Report::RemoveFailed { container: id, .. } => container(id, "remove-failed"),
         Report::RemoveTimedOut { container: id, .. } => container(id, "remove-timed-out"),
         Report::LeftBehind { container: id } => container(id, "left-behind"),
+        Report::PodRestored { pod: id, .. } => pod(id, "pod-restored"),
+        Report::AllContainersRestarting { pod: id, .. } => pod(id, "all-containers-restarting"),
         Report::HookDone { container: id, .. } => container(id, "hook-done"),
         Report::HookFailed { container: id, .. } => container(id, "hook-failed"),
         Report::PreStopBegun { container: id, .. } => container(id, "pre-stop-begun"),

@@ -93,6 +93,8 @@ pub struct ContainerScript {
     pub oom_killed: Vec<bool>,
     /// How long its command must have run for that; one for each run, the last for all further ones.
     pub oom_from: Vec<Duration>,
+    /// The termination message that each run leaves; empty for none.
+    pub message: String,
     /// Whether only SIGKILL ends it.
     pub ignores_sigterm: bool,
     /// Time from the stop signal to its end.
@@ -101,6 +103,8 @@ pub struct ContainerScript {
     pub stops_with: ExitStatus,
     /// Whether not even SIGKILL ends it.
     pub unkillable: bool,
+    /// When its configuration changes.
+    pub changes: Vec<Instant>,
     /// Answers to its startup probe.
     pub startup: Answers,
     /// Answers to its liveness probe.
@@ -171,10 +175,12 @@ impl Default for ContainerScript {
             exits: vec![ExitStatus::Code(0)],
             oom_killed: vec![false],
             oom_from: vec![Duration::ZERO],
+            message: String::new(),
             ignores_sigterm: false,
             stops_after: millis(100),
             stops_with: ExitStatus::Code(0),
             unkillable: false,
+            changes: Vec::new(),
             startup: Vec::new(),
             liveness: Vec::new(),
             readiness: Vec::new(),
@@ -300,10 +306,17 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
         exits: keys.each("exits", status)?.unwrap_or(default.exits),
         oom_killed: keys.flags("oom-killed")?.unwrap_or(default.oom_killed),
         oom_from: keys.durations("oom-from")?.unwrap_or(default.oom_from),
+        message: keys.text("message")?.unwrap_or_default(),
         ignores_sigterm: keys.flag("ignores-sigterm")?,
         stops_after: keys.duration("stops-after")?.unwrap_or(default.stops_after),
         stops_with: keys.text("stops-with")?.map_or(Ok(default.stops_with), |text| status(&text))?,
         unkillable: keys.flag("unkillable")?,
+        changes: keys
+            .durations("changes")?
+            .unwrap_or_default()
+            .into_iter()
+            .map(|it| Instant::ZERO.after(it))
+            .collect(),
         startup: keys.answers("startup")?,
         liveness: keys.answers("liveness")?,
         readiness: keys.answers("readiness")?,

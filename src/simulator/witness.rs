@@ -8,11 +8,15 @@ use std::rc::Rc;
 use super::body::{Body, Call, CallKind, Process};
 use super::invariants::{Broken, Invariant, require};
 use super::{at, at_mut, path};
-use crate::config::plan::{Container, ContainerId, Operator, Plan, Pod, PodId, RestartPolicy, Role};
+use crate::config::plan::{
+    Container, ContainerId, OnFailure, Operator, Plan, Pod, PodId, RestartAction, RestartPolicy, RestartRule,
+    Role,
+};
 use crate::limits::GRACE_MIN;
 use crate::supervisor::action::{Action, ContainerAction};
 use crate::supervisor::event::{ContainerEvent, Event};
 use crate::supervisor::hook::HookKind;
+use crate::supervisor::kept::Kept;
 use crate::supervisor::pod::PodStopReason;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{Exit, ExitStatus, StopReason};
@@ -35,6 +39,12 @@ struct Facts {
     sigterm_at: Option<Instant>,
     /// Of this instance: a probe had it stopped.
     stopped_by_probe: bool,
+    /// It was created, and has neither started nor failed to.
+    comes_up: bool,
+    /// Its configuration has changed since this instance was created.
+    changed: bool,
+    /// All containers of the pod are restarted, and so is this one, whatever its policy.
+    restarts_anyway: bool,
     /// Of this instance: which probe or hook had it stopped alone, and so with which grace period.
     stopped_alone: Option<Duration>,
     /// Of this instance: when its pre-stop hook was begun.
@@ -53,6 +63,8 @@ struct PodFacts {
     stops: Option<(Instant, Instant)>,
     torn_down: bool,
     left_behind: bool,
+    /// All its containers are stopped to be started again, and none has been yet.
+    restarts_all: bool,
 }
 
 /// See the top of this file.
@@ -60,6 +72,8 @@ pub(super) struct Witness {
     plan: Rc<Plan>,
     facts: Vec<Facts>,
     pods: Vec<PodFacts>,
+    /// For each pod: when containers of it were restarted, and when it was as a whole.
+    restarts: Vec<(Vec<Instant>, Vec<Instant>)>,
     stop_requests: u32,
     given_up: bool,
 }
@@ -69,9 +83,25 @@ impl Witness {
         Witness {
             facts: vec![Facts::default(); plan.containers.len()],
             pods: vec![PodFacts::default(); plan.pods.len()],
+            restarts: vec![Default::default(); plan.pods.len()],
             stop_requests: 0,
             given_up: false,
             plan,
+        }
+    }
+
+    /// A supervisor before has come so far.
+    pub(super) fn note_restored(&mut self, id: PodId, kept: &[Kept], survives: bool) {
+        let Some(pod) = self.plan.pods.get(id.index()) else { return };
+        let containers = self.plan.containers.get(pod.containers()).unwrap_or_default();
+        let facts = self.facts.get_mut(pod.containers()).unwrap_or_default();
+        for ((container, facts), kept) in containers.iter().zip(facts).zip(kept) {
+            let succeeded = kept.exit.is_some_and(|exit| exit.is_success(container.role));
+            facts.passed = survives && container.role == Role::Init && succeeded;
+            if let (true, Some(exit)) = (survives, kept.exit) {
+                facts.exit = Some((exit, Instant::ZERO));
+                facts.exit_is_newest = true;
+            }
         }
     }
 
@@ -85,6 +115,13 @@ impl Witness {
             Event::PodSetUp(id) => at_mut(&mut self.pods, id.index())?.is_up = true,
             Event::PodTornDown(id) => at_mut(&mut self.pods, id.index())?.torn_down = true,
             Event::PodSetUpFailed(..) | Event::PodTearDownFailed(..) | Event::StopRequested(_) => {}
+            Event::ContainerChanged(id) => {
+                let body = at(bodies, id.index())?;
+                let is_init = at(&self.plan.containers, id.index())?.role == Role::Init;
+                let facts = at_mut(&mut self.facts, id.index())?;
+                facts.pause = None;
+                facts.changed = !is_init && body.exists && !facts.exit_is_newest;
+            }
             Event::Container(id, instance, event) => {
                 let body = at(bodies, id.index())?;
                 if body.instance == *instance && body.exists {
@@ -104,6 +141,7 @@ impl Witness {
     ) -> Result<(), Broken> {
         let container = at(&self.plan.containers, id.index())?;
         let facts = at_mut(&mut self.facts, id.index())?;
+        facts.comes_up &= matches!(event, ContainerEvent::Created);
         match event {
             ContainerEvent::Started if container.role == Role::Sidecar && body.runs() => {
                 facts.passed |= container.probes.startup.is_none() && container.hooks.post_start.is_none();
@@ -128,6 +166,8 @@ impl Witness {
             | ContainerEvent::Removed
             | ContainerEvent::RemoveFailed(_)
             | ContainerEvent::Probed(..)
+            | ContainerEvent::TerminationMessage(_)
+            | ContainerEvent::LastLines(_)
             | ContainerEvent::HookEnded(..) => {}
         }
         Ok(())
@@ -147,7 +187,7 @@ impl Witness {
                                 "its number is an old one".to_owned()
                             })
                         })
-                        .and_then(|()| self.check_create(id, now))
+                        .and_then(|()| self.check_create(id, bodies, now))
                 } else {
                     require(Invariant::FittingActions, body.exists, || "nothing of it exists".to_owned())
                         .and_then(|()| {
@@ -211,11 +251,22 @@ impl Witness {
             }
         }
         if let Report::PodRestarting { pod, .. } = *report {
+            self.check_pod_restart(pod, now)?;
             *at_mut(&mut self.pods, pod.index())? = PodFacts::default();
             let (inits, mains) = self.containers(pod)?;
             for it in inits.chain(mains) {
                 *at_mut(&mut self.facts, it)? = Facts::default();
             }
+        }
+        if let Report::AllContainersRestarting { pod, by } = *report {
+            let facts = at(&self.facts, by.index())?;
+            let rule = facts.exit.and_then(|(exit, _)| self.rule(by, exit, facts));
+            let asks = rule.is_some_and(|rule| rule.action == RestartAction::RestartAllContainers);
+            require(Invariant::RestartPolicy, asks, || {
+                format!("{} asks for nothing", self.name(by.index()))
+            })?;
+            at_mut(&mut self.pods, pod.index())?.restarts_all = true;
+            self.check_container_restart(pod, now)?;
         }
         if let Report::PodEscalated { .. } = *report {
             self.stop_requests += 1;
@@ -251,6 +302,9 @@ impl Witness {
         }
         if let Report::PreStopBegun { container, .. } = *report {
             at_mut(&mut self.facts, container.index())?.pre_stop_at = Some(now);
+        }
+        if let Report::Killed { container, .. } = *report {
+            at_mut(&mut self.facts, container.index())?.comes_up = false;
         }
         let timeouts = [StopReason::CreateTimeout, StopReason::StartTimeout];
         if let Report::Killed { container, reason, .. } = *report {
@@ -302,14 +356,82 @@ impl Witness {
         Ok(())
     }
 
-    fn check_create(&mut self, id: ContainerId, now: Instant) -> Result<(), Broken> {
+    /// One restart more of a pod's containers.
+    fn check_container_restart(&mut self, id: PodId, now: Instant) -> Result<(), Broken> {
+        let escalation = self.pod(id)?.escalation;
+        let (of_containers, _) = at_mut(&mut self.restarts, id.index())?;
+        of_containers.push(now);
+        let Some(escalation) = escalation else { return Ok(()) };
+        of_containers.retain(|at| now.since(*at) <= escalation.window);
+        let count = of_containers.len();
+        let may = escalation.container_restarts.is_none_or(|most| count <= most);
+        require(Invariant::Escalation, may, || format!("{count} restarts of containers within the window"))
+    }
+
+    /// One restart more of a whole pod.
+    fn check_pod_restart(&mut self, id: PodId, now: Instant) -> Result<(), Broken> {
+        let pod = at(&self.plan.pods, id.index())?;
+        let (of_containers, of_pod) = at_mut(&mut self.restarts, id.index())?;
+        of_containers.clear();
+        of_pod.push(now);
+        if pod.on_failure == OnFailure::Restart {
+            return Ok(());
+        }
+        let escalation = pod.escalation.and_then(|it| Some((it.pod_restarts?, it.window)));
+        let may = escalation.is_some_and(|(most, window)| {
+            of_pod.retain(|at| now.since(*at) <= window);
+            of_pod.len() <= most
+        });
+        require(Invariant::Escalation, may, || format!("pod {} is started anew too often", pod.name))
+    }
+
+    /// The first container that is created after all of its pod were to be restarted: whether
+    /// nothing is left of the others. From then on it is as at the first start.
+    fn check_beginning(&mut self, id: PodId, bodies: &[Body]) -> Result<(), Broken> {
+        if !at(&self.pods, id.index())?.restarts_all {
+            return Ok(());
+        }
+        let (inits, mains) = self.containers(id)?;
+        for it in inits.chain(mains) {
+            require(Invariant::InitOrder, !at(bodies, it)?.exists, || {
+                format!("all are restarted, and there still is {}", self.name(it))
+            })?;
+            let facts = at_mut(&mut self.facts, it)?;
+            facts.passed = false;
+            facts.restarts_anyway = true;
+        }
+        at_mut(&mut self.pods, id.index())?.restarts_all = false;
+        Ok(())
+    }
+
+    fn check_create(&mut self, id: ContainerId, bodies: &[Body], now: Instant) -> Result<(), Broken> {
+        self.check_beginning(at(&self.plan.containers, id.index())?.pod, bodies)?;
         let container = at(&self.plan.containers, id.index())?;
         let pod = at(&self.pods, container.pod.index())?;
         let is_up = pod.is_up && !pod.torn_down;
+        let pod_is_active = pod.stops.is_none();
         require(Invariant::PodLife, is_up, || "its pod is not set up".to_owned())?;
-        require(Invariant::PodLife, pod.stops.is_none(), || "its pod is being stopped".to_owned())?;
-        require(Invariant::PodOrder, self.stop_requests == 0 || self.is_needed(container.pod), || {
+        let facts = at(&self.facts, id.index())?;
+        let may_come_back = self.may_come_back(container)?
+            && facts.sigterm_at.is_none_or(|_| facts.stopped_by_probe)
+            && pod.stops.is_some_and(|(_, deadline)| now.after(Duration::from_secs(1)) < deadline);
+        require(Invariant::PodLife, pod.stops.is_none() || may_come_back, || {
+            "its pod is being stopped".to_owned()
+        })?;
+        if may_come_back {
+            let (inits, mains) = self.containers(container.pod)?;
+            let mut behind = inits.filter(|it| *it > id.index()).chain(mains);
+            let needed = behind.any(|it| bodies.get(it).is_some_and(|body| body.exists));
+            require(Invariant::StopOrder, needed, || "its turn to stop has come".to_owned())?;
+        }
+        let needed = may_come_back || self.is_needed(container.pod);
+        require(Invariant::PodOrder, self.stop_requests == 0 || needed, || {
             "the stop was requested, and nobody needs its pod any more".to_owned()
+        })?;
+        let coming = self.facts.iter().filter(|facts| facts.comes_up).count();
+        let most = self.plan.machine.start_spread.filter(|_| !may_come_back);
+        require(Invariant::StartSpread, most.is_none_or(|most| coming < most), || {
+            format!("{coming} others are coming up")
         })?;
         let (inits, _) = self.containers(container.pod)?;
         for it in inits.filter(|it| *it < id.index()) {
@@ -321,10 +443,15 @@ impl Witness {
             self.check_post_start_of_earlier(id)?;
         }
         let facts = at(&self.facts, id.index())?;
-        if facts.exit_is_newest {
-            self.check_restart(container, facts, now)?;
+        if facts.exit_is_newest && !facts.restarts_anyway && !facts.changed {
+            self.check_restart(id, container, facts, now)?;
         }
-        let backoff = self.pod(container.pod)?.restart_backoff;
+        let is_restart =
+            (facts.exit_is_newest || facts.start_failed) && !facts.restarts_anyway && !facts.changed;
+        let (of, backoff) = (container.pod, self.pod(container.pod)?.restart_backoff);
+        if is_restart && pod_is_active {
+            self.check_container_restart(of, now)?;
+        }
         let facts = at_mut(&mut self.facts, id.index())?;
         if let (true, Some((_, exited_at))) = (facts.exit_is_newest, facts.exit) {
             let expired = |at: Instant| exited_at.since(at) > backoff.reset;
@@ -342,6 +469,9 @@ impl Witness {
         facts.exit_is_newest = false;
         facts.start_failed = false;
         facts.stopped_by_probe = false;
+        facts.restarts_anyway = false;
+        facts.changed = false;
+        facts.comes_up = true;
         facts.stopped_alone = None;
         facts.pre_stop_at = None;
         facts.post_start_ended = false;
@@ -350,15 +480,26 @@ impl Witness {
         Ok(())
     }
 
-    fn check_restart(&self, container: &Container, facts: &Facts, now: Instant) -> Result<(), Broken> {
-        let Some((exit, exited_at)) = facts.exit else { return Ok(()) };
-        require(Invariant::OneInstance, now >= exited_at, || "it has not ended yet".to_owned())?;
-        let well = exit.status == ExitStatus::Code(0);
-        let rule = container.restart_policy_rules.iter().find(|rule| {
+    /// The rule of a container that its exit matches, if it has ended by itself.
+    fn rule(&self, id: ContainerId, exit: Exit, facts: &Facts) -> Option<&RestartRule> {
+        self.plan.containers.get(id.index())?.restart_policy_rules.iter().find(|rule| {
             rule.values.contains(&exit.status.code()) == (rule.operator == Operator::In)
                 && exit.status != ExitStatus::Unknown
                 && !facts.stopped_by_probe
-        });
+        })
+    }
+
+    fn check_restart(
+        &self,
+        id: ContainerId,
+        container: &Container,
+        facts: &Facts,
+        now: Instant,
+    ) -> Result<(), Broken> {
+        let Some((exit, exited_at)) = facts.exit else { return Ok(()) };
+        require(Invariant::OneInstance, now >= exited_at, || "it has not ended yet".to_owned())?;
+        let well = exit.status == ExitStatus::Code(0);
+        let rule = self.rule(id, exit, facts);
         let of_pod = self.pod(container.pod)?.restart_policy;
         let (may, why_not) = match (container.role, container.restart_policy.unwrap_or(of_pod)) {
             (Role::Main, _) if rule.is_some() => return Ok(()),
@@ -375,9 +516,16 @@ impl Witness {
         require(Invariant::RestartPolicy, may, || why_not.to_owned())
     }
 
+    /// Whether it is a sidecar that is kept up while its pod stops.
+    fn may_come_back(&self, container: &Container) -> Result<bool, Broken> {
+        let kept = self.pod(container.pod)?.restart_sidecars_during_termination;
+        Ok(kept && container.role == Role::Sidecar)
+    }
+
     fn check_start(&self, id: ContainerId, body: &Body) -> Result<(), Broken> {
-        let pod = at(&self.plan.containers, id.index())?.pod;
-        let stops = at(&self.pods, pod.index())?.stops.is_some();
+        let container = at(&self.plan.containers, id.index())?;
+        let stops =
+            at(&self.pods, container.pod.index())?.stops.is_some() && !self.may_come_back(container)?;
         require(Invariant::FittingActions, body.call.is_none(), || "a runtime call is under way".to_owned())?;
         require(Invariant::FittingActions, !body.runs(), || "it runs already".to_owned())?;
         require(Invariant::PodLife, !stops, || "its pod is being stopped".to_owned())
@@ -389,8 +537,9 @@ impl Witness {
         let container = at(&self.plan.containers, id.index())?;
         let is_first = at(&self.facts, id.index())?.sigterm_at.is_none();
         require(Invariant::GracePeriod, is_first, || "it has got SIGTERM already".to_owned())?;
-        let has_begun =
-            container.hooks.pre_stop.is_none() || at(&self.facts, id.index())?.pre_stop_at.is_some();
+        let needs_hook =
+            container.hooks.pre_stop.is_some() && !at(&self.pods, container.pod.index())?.restarts_all;
+        let has_begun = !needs_hook || at(&self.facts, id.index())?.pre_stop_at.is_some();
         require(Invariant::HookOrder, has_begun, || "its pre-stop hook was not begun".to_owned())?;
         if let Some((_, deadline)) = at(&self.pods, container.pod.index())?.stops {
             if container.role == Role::Sidecar && now < deadline {
@@ -428,7 +577,9 @@ impl Witness {
         let since = facts.pre_stop_at.unwrap_or(sigterm_at);
         let own = facts.stopped_alone.or(container.termination_grace_period);
         let own_is_over = own.is_some_and(|own| now >= since.after(own));
-        let is_over = match at(&self.pods, container.pod.index())?.stops {
+        let pod = at(&self.pods, container.pod.index())?;
+        let is_over = match pod.stops {
+            _ if pod.restarts_all => true,
             None => own_is_over,
             Some((_, deadline)) => own_is_over || now >= deadline,
         };
@@ -443,7 +594,8 @@ impl Witness {
         let probe = match reason {
             StopReason::StartupProbe => container.probes.startup.as_ref(),
             StopReason::LivenessProbe => container.probes.liveness.as_ref(),
-            StopReason::PostStartHook => None,
+            StopReason::PostStartHook | StopReason::Changed => None,
+            StopReason::RestartAllContainers => return Ok(Some(GRACE_MIN)),
             StopReason::Pod | StopReason::CreateTimeout | StopReason::StartTimeout => return Ok(None),
         };
         Ok(Some(probe.and_then(|probe| probe.termination_grace_period).unwrap_or(own)))

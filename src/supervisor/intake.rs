@@ -3,14 +3,20 @@
 //! Every event meets every state. What does not fit (late, doubled, about a former instance)
 //! finds a record that has moved on, and changes nothing.
 
+use core::time::Duration;
+
 use super::event::{ContainerEvent, Event, Goal};
 use super::hook::{self, HookKind};
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
-use super::record::{Cause, End, Failure, Instance, State, StopPhase, StopReason};
+use super::record::{
+    Cause, End, Failure, Instance, Record, StartStep, State, StopPhase, StopReason, Termination,
+};
 use super::report::{self, Next, Report};
-use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, restart};
-use crate::config::plan::{ContainerId, PodId};
+use super::{
+    POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, escalation, phase, remove_retry, renewal, restart, shutdown,
+};
+use crate::config::plan::{ContainerId, PodId, Role, TerminationMessage, TerminationMessagePolicy};
 use crate::limits::GRACE_MIN;
 use crate::time::Instant;
 
@@ -21,6 +27,7 @@ impl Supervisor {
             Event::PodSetUp(id) => {
                 if let Some(record) = self.setting_up(id) {
                     record.state = PodState::Active;
+                    record.has_remains = false;
                     record.failures = 0;
                 }
             }
@@ -35,8 +42,20 @@ impl Supervisor {
             Event::PodTornDown(id) => self.end_tear_down(id, None, now),
             Event::PodTearDownFailed(id, failure) => self.end_tear_down(id, Some(failure), now),
             Event::Container(id, instance, event) => self.handle_container(id, instance, event, now),
+            Event::ContainerChanged(id) => self.handle_change(id),
             Event::StopRequested(goal) => self.handle_stop(goal, now),
         }
+    }
+
+    fn handle_change(&mut self, id: ContainerId) {
+        let pod = self.plan.containers.get(id.index()).and_then(|container| self.pod_record(container.pod));
+        if pod.is_none_or(|pod| pod.stop_reason().is_some()) {
+            return;
+        }
+        let Some((container, record)) = self.member_mut(id) else { return };
+        record.changed = container.role != Role::Init && record.state.is_active();
+        record.backoff.forget();
+        record.start_failures = 0;
     }
 
     fn handle_stop(&mut self, goal: Goal, now: Instant) {
@@ -69,6 +88,10 @@ impl Supervisor {
 
     fn handle_container(&mut self, id: ContainerId, instance: Instance, event: ContainerEvent, now: Instant) {
         let Some((container, record)) = self.member_mut(id) else { return };
+        if let ContainerEvent::LastLines(lines) = event {
+            // Told late by nature: whether it is started again already plays no part.
+            return note_last_lines(record, &container.termination_message, instance, lines);
+        }
         if record.instance != instance {
             return;
         }
@@ -80,9 +103,18 @@ impl Supervisor {
             }
             (
                 State::Creating { .. } | State::Created | State::Starting { .. },
-                ContainerEvent::CreateFailed(failure) | ContainerEvent::StartFailed(failure),
+                ContainerEvent::CreateFailed(failure),
             ) => {
                 record.failure = failure;
+                record.failed_step = Some(StartStep::Create);
+                self.note_end(id, Cause::StartFailed, now);
+            }
+            (
+                State::Creating { .. } | State::Created | State::Starting { .. },
+                ContainerEvent::StartFailed(failure),
+            ) => {
+                record.failure = failure;
+                record.failed_step = Some(StartStep::Start);
                 self.note_end(id, Cause::StartFailed, now);
             }
             (State::Killing { reason, .. }, ContainerEvent::CreateFailed(_)) => {
@@ -92,6 +124,8 @@ impl Supervisor {
             (State::Starting { exited: None, .. }, ContainerEvent::Started) => {
                 record.probes = Workers::begin_instance(&container.probes, now);
                 record.start_failures = 0;
+                record.failed_step = None;
+                record.started_at = Some(now);
                 record.state = match container.hooks.post_start {
                     Some(_) => State::PostStart { since: now, hook: hook::Stage::Due },
                     None => State::Running { since: now },
@@ -100,6 +134,8 @@ impl Supervisor {
             }
             (State::Starting { exited: Some(exit), .. }, ContainerEvent::Started) => {
                 record.start_failures = 0;
+                record.failed_step = None;
+                record.started_at = Some(now);
                 self.report(Report::Started { container: id });
                 self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
@@ -112,6 +148,15 @@ impl Supervisor {
             ) => {
                 self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
+            // It has not been told yet that its pod stops.
+            (
+                State::Stopping {
+                    reason: StopReason::Pod,
+                    phase: StopPhase::PreStop { .. } | StopPhase::Waiting { .. },
+                    ..
+                },
+                ContainerEvent::Exited(exit),
+            ) => self.note_end(id, Cause::Exit { exit, stopped: None }, now),
             (State::Stopping { reason, .. }, ContainerEvent::Exited(exit)) => {
                 self.note_end(id, Cause::Exit { exit, stopped: Some(reason) }, now);
             }
@@ -137,6 +182,15 @@ impl Supervisor {
                     self.report(Report::RemoveFailed { container: id, retry_in });
                 }
             }
+            (
+                State::Created
+                | State::Starting { .. }
+                | State::PostStart { .. }
+                | State::Running { .. }
+                | State::Stopping { .. }
+                | State::Killing { .. },
+                ContainerEvent::TerminationMessage(message),
+            ) => record.message = message,
             (State::Running { .. } | State::Stopping { .. }, ContainerEvent::Probed(kind, outcome, why)) => {
                 self.observe_probe(id, kind, outcome, why, now);
             }
@@ -170,18 +224,24 @@ impl Supervisor {
     /// Why a container ended that was killed before its own command ran.
     pub(super) fn killed_before_start(&mut self, id: ContainerId, reason: StopReason) -> Cause {
         let timeout = self.plan.machine.runtime_timeout;
-        let step = match reason {
+        let (step, name) = match reason {
             StopReason::Pod
             | StopReason::StartupProbe
             | StopReason::LivenessProbe
+            | StopReason::RestartAllContainers
+            | StopReason::Changed
             | StopReason::PostStartHook => return Cause::NeverRan,
-            StopReason::CreateTimeout => "create",
-            StopReason::StartTimeout => "start",
+            StopReason::CreateTimeout => (StartStep::Create, "create"),
+            StopReason::StartTimeout => (StartStep::Start, "start"),
         };
         if let Some(record) = self.record_mut(id) {
-            record.failure = report::timed_out(step, timeout);
+            record.failed_step = Some(step);
+            record.failure = report::timed_out(name, timeout);
         }
-        Cause::StartFailed
+        match step {
+            StartStep::Create => Cause::StartFailed,
+            StartStep::Start => Cause::MayHaveRun,
+        }
     }
 
     /// Notes that the first process of a container is gone, or never came.
@@ -189,38 +249,59 @@ impl Supervisor {
         let end = End { at: now, cause };
         let Some(record) = self.record_mut(id) else { return };
         record.state = State::Exited { end, remove_at: now, tries: 0 };
+        let started_at = record.started_at.take();
+        let message = core::mem::take(&mut record.message);
+        let instance = record.instance;
         match cause {
-            Cause::Exit { .. } => record.last_exit = Some(end),
-            Cause::StartFailed => record.start_failures = record.start_failures.saturating_add(1),
+            Cause::Exit { .. } => {
+                let termination = Termination { instance, started_at, end, message };
+                if let Some(former) = record.last_exit.replace(termination) {
+                    record.former_exit = Some(former);
+                }
+            }
+            Cause::StartFailed | Cause::MayHaveRun => {
+                record.start_failures = record.start_failures.saturating_add(1);
+            }
             Cause::NeverRan | Cause::LeftBehind => {}
         }
         let next = self.next_of(id, now);
         match cause {
             Cause::Exit { exit, .. } => self.report(Report::Exited { container: id, exit, next }),
-            Cause::StartFailed => self.report(Report::StartFailed { container: id, next }),
+            Cause::StartFailed | Cause::MayHaveRun => {
+                self.report(Report::StartFailed { container: id, next })
+            }
             Cause::NeverRan | Cause::LeftBehind => {}
         }
     }
 
     /// What happens to a container that has just ended.
     fn next_of(&self, id: ContainerId, now: Instant) -> Next {
-        let next = || {
-            let container = self.plan.containers.get(id.index())?;
-            let record = self.record(id)?;
-            let view = self.view(container.pod)?;
-            if !phase::will_restart(&view, &Member { id, container, record }) {
-                return None;
+        let Some((container, record)) = self.plan.containers.get(id.index()).zip(self.record(id)) else {
+            return Next::Stays;
+        };
+        let Some(view) = self.view(container.pod) else { return Next::Stays };
+        let member = Member { id, container, record };
+        if view.record.state == PodState::Active && escalation::is_exhausted(&view, now) {
+            return Next::Stays;
+        }
+        if view.record.state == PodState::Active && renewal::asks(&view, &member) {
+            return Next::RestartsAll;
+        }
+        if phase::will_restart(&view, &member) {
+            let start_at = restart::start_at(record, &view.pod.restart_backoff);
+            return Next::RestartsIn(start_at.map_or(Duration::ZERO, |at| at.since(now)));
+        }
+        if let PodState::Stopping { deadline, .. } = view.record.state {
+            if let Some(at) = shutdown::restart_at(&view, &member, deadline) {
+                return Next::RestartsIn(at.since(now));
             }
-            Some(restart::start_at(record, &view.pod.restart_backoff)?.since(now))
-        };
-        let stopping = || {
-            let view = self.view(self.plan.containers.get(id.index())?.pod)?;
-            view.record.stop_reason()
-        };
-        match next() {
-            Some(pause) => Next::RestartsIn(pause),
-            None if stopping().is_some() => Next::WasStopped,
-            None => Next::Stays,
+        }
+        match view.record.state {
+            PodState::RestartingAll { .. }
+            | PodState::Stopping { .. }
+            | PodState::TearingDown { .. }
+            | PodState::Ended { .. } => Next::WasStopped,
+            PodState::Waiting { .. } | PodState::SettingUp | PodState::Active => Next::Stays,
         }
     }
 
@@ -276,6 +357,22 @@ impl Supervisor {
         } else {
             let retry_in = remove_retry(tries);
             record.state = PodState::TearingDown { reason, try_at: Some(now.after(retry_in)), tries };
+        }
+    }
+}
+
+/// The end of the log stands for a message where the policy says so, the instance has failed, and
+/// it has left none.
+fn note_last_lines(record: &mut Record, wanted: &TerminationMessage, instance: Instance, lines: Box<str>) {
+    match wanted.policy {
+        TerminationMessagePolicy::File => return,
+        TerminationMessagePolicy::FallbackToLogsOnError => {}
+    }
+    let exits = [record.last_exit.as_mut(), record.former_exit.as_mut()];
+    if let Some(exit) = exits.into_iter().flatten().find(|exit| exit.instance == instance) {
+        let failed = matches!(exit.end.cause, Cause::Exit { exit, .. } if exit.status.code() != 0);
+        if failed && exit.message.is_empty() {
+            exit.message = lines;
         }
     }
 }

@@ -19,21 +19,25 @@
 pub mod action;
 pub mod alarm;
 pub mod announcer;
+pub mod condition;
 pub mod escalation;
 pub mod event;
 pub mod grace;
 pub mod hook;
 mod intake;
+pub mod kept;
 pub mod phase;
 pub mod pod;
 pub mod policy;
 pub mod probe;
 pub mod record;
+pub mod renewal;
 pub mod report;
 pub mod restart;
 pub mod shutdown;
 pub mod standing;
 pub mod startup;
+pub mod status;
 mod stop;
 pub mod upkeep;
 
@@ -48,7 +52,7 @@ use self::alarm::Alarm;
 use self::event::Goal;
 use self::grace::effective_grace;
 use self::pod::{Member, PodRecord, PodState, PodStopReason, PodView};
-use self::record::{Cause, End, Record, State, StopReason};
+use self::record::{Cause, End, Instance, Record, State, StopReason};
 use self::report::Report;
 use crate::config::plan::{Backoff, Container, ContainerId, Plan, PodId};
 use crate::limits::{GRACE_MIN, REPORTS_MAX};
@@ -106,6 +110,8 @@ enum Step {
     StopPod(PodId, PodStopReason),
     EndPod(PodId, PodStopReason),
     Create(ContainerId),
+    RestartAll(PodId, ContainerId),
+    BeginAgain(PodId),
     Upkeep(upkeep::Step),
     Escalate(escalation::Step),
     GiveUp,
@@ -133,7 +139,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor that has done nothing yet. All memory that it will ever use is taken here.
     pub fn new(plan: Rc<Plan>) -> Supervisor {
-        Supervisor {
+        let mut supervisor = Supervisor {
             pods: plan.pods.iter().map(|_| PodRecord::new()).collect(),
             records: plan.containers.iter().map(|_| Record::default()).collect(),
             plan,
@@ -145,12 +151,37 @@ impl Supervisor {
             reports: Deque::new(),
             reports_lost: 0,
             next_deadline: None,
-        }
+        };
+        supervisor.seed_jitter(0);
+        supervisor
+    }
+
+    /// A supervisor that goes on from what is known: it decides as one that has come there by events.
+    ///
+    /// `None` if there is not one record for each pod and container of the plan.
+    pub fn with_records(
+        plan: Rc<Plan>,
+        pods: Box<[PodRecord]>,
+        records: Box<[Record]>,
+    ) -> Option<Supervisor> {
+        let fits = pods.len() == plan.pods.len() && records.len() == plan.containers.len();
+        fits.then(|| Supervisor { pods, records, ..Supervisor::new(plan) })
     }
 
     /// The machine's watchdog runs: from now on its `unready-limit`, if there is one, counts.
     pub fn mind_watchdog(&mut self) {
         self.unready_limit = self.plan.machine.watchdog.as_ref().and_then(|watchdog| watchdog.unready_limit);
+    }
+
+    /// Gives the jitter of restarts its seed; without one it is that of 0. To be called before
+    /// anything else, with a number that differs between machines, or they all do the same.
+    pub fn seed_jitter(&mut self, seed: u64) {
+        let seeds = (0u64..).map(|position| restart::mix(seed ^ restart::mix(position)));
+        let containers = self.records.iter_mut().map(|record| &mut record.backoff);
+        let pods = self.pods.iter_mut().map(|record| &mut record.backoff);
+        for (entry, seed) in containers.chain(pods).zip(seeds) {
+            *entry = restart::Entry::new(seed);
+        }
     }
 
     /// The next thing to do at `now`. Ends: each answer is written into the records, and asking
@@ -257,26 +288,53 @@ impl Supervisor {
         let mut step = |id| self.view(PodId(id)).and_then(|view| self.pod_step(&view, alarm));
         // Stopping begins with the pods that others do not depend on, and those stand last: what
         // they have come to in this turn counts for the others already.
-        if self.stop.is_some() {
+        let step = if self.stop.is_some() {
             pods.rev().find_map(&mut step)
         } else {
             pods.into_iter().find_map(&mut step)
+        };
+        step.or_else(|| self.next_in_line(alarm))
+    }
+
+    /// Where only so many containers may come up at one time: the one whose turn it is. Who was
+    /// started least often goes first, then who stands first in the plan; so those that are started
+    /// again and again cannot keep out the others for ever.
+    fn next_in_line(&self, alarm: &mut Alarm) -> Option<Step> {
+        let most = self.plan.machine.start_spread?;
+        if self.records.iter().filter(|record| record.state.comes_up()).count() >= most {
+            return None;
         }
+        let earlier = |one: Option<(Instance, ContainerId)>, other| one.map_or(other, |one| one.min(other));
+        let mut first: Option<(Instance, ContainerId)> = None;
+        for view in self.views().filter(|view| view.record.state == PodState::Active) {
+            let mut of_pod = first;
+            let note = &mut |member: &Member| {
+                of_pod = Some(earlier(of_pod, (member.record.instance, member.id)));
+            };
+            // One whose init container has failed is to be stopped instead.
+            if startup::each_due(&view, alarm, note).is_ok() {
+                first = of_pod;
+            }
+        }
+        first.map(|(_, id)| Step::Create(id))
     }
 
     fn pod_step(&self, view: &PodView, alarm: &mut Alarm) -> Option<Step> {
+        let over =
+            |alarm: &mut Alarm| view.record.active_until(view.pod).is_some_and(|until| alarm.due(until));
         match view.record.state {
             PodState::Waiting { try_at } => {
                 if self.stop.is_some() {
-                    // After a set-up that failed, something of it may be there.
-                    return Some(match view.record.failures {
-                        0 => Step::EndPod(view.id, PodStopReason::Requested),
-                        _ => Step::StopPod(view.id, PodStopReason::Requested),
-                    });
+                    return Some(end_or_stop(view, PodStopReason::Requested));
+                }
+                if over(alarm) {
+                    return Some(Step::StopPod(view.id, PodStopReason::DeadlineExceeded));
                 }
                 match self.dependencies(view) {
-                    Dependencies::Failed(id) => {
-                        Some(Step::EndPod(view.id, PodStopReason::DependencyFailed(id)))
+                    Dependencies::Failed(id) => Some(end_or_stop(view, PodStopReason::DependencyFailed(id))),
+                    // Of a pod that the supervisor before had: nothing is to be started any more.
+                    Dependencies::Met if startup::is_completed(view) => {
+                        Some(end_or_stop(view, PodStopReason::Completed))
                     }
                     Dependencies::Met => alarm.due(try_at).then_some(Step::SetUp(view.id)),
                     Dependencies::NotYet => None,
@@ -291,9 +349,37 @@ impl Supervisor {
                 if self.stop.is_some() && self.dependents_ended(view.id) {
                     return Some(Step::StopPod(view.id, PodStopReason::Requested));
                 }
+                if over(alarm) {
+                    return Some(Step::StopPod(view.id, PodStopReason::DeadlineExceeded));
+                }
+                if escalation::is_exhausted(view, alarm.now()) {
+                    return Some(Step::StopPod(view.id, PodStopReason::RestartedTooOften));
+                }
+                if let Some(id) = renewal::trigger(view) {
+                    return Some(Step::RestartAll(view.id, id));
+                }
                 match startup::next_step(view, alarm) {
-                    Some(startup::Step::Create(id)) => Some(Step::Create(id)),
+                    Some(startup::Step::Create(id)) if self.plan.machine.start_spread.is_none() => {
+                        Some(Step::Create(id))
+                    }
                     Some(startup::Step::Stop(reason)) => Some(Step::StopPod(view.id, reason)),
+                    // Of those that may not all come up at one time, `next_in_line` chooses.
+                    Some(startup::Step::Create(_)) | None => upkeep::next_step(view, alarm).map(Step::Upkeep),
+                }
+            }
+            PodState::RestartingAll { .. } => {
+                if self.stop.is_some() && self.dependents_ended(view.id) {
+                    return Some(Step::StopPod(view.id, PodStopReason::Requested));
+                }
+                if over(alarm) {
+                    return Some(Step::StopPod(view.id, PodStopReason::DeadlineExceeded));
+                }
+                let reason = StopReason::RestartAllContainers;
+                match renewal::next_step(view) {
+                    Some(renewal::Step::Stop(id)) => Some(Step::Upkeep(upkeep::Step::Stop(id, reason))),
+                    Some(renewal::Step::Signal(id)) => Some(Step::Upkeep(upkeep::Step::Signal(id))),
+                    Some(renewal::Step::Kill(id)) => Some(Step::Upkeep(upkeep::Step::Kill(id, reason))),
+                    Some(renewal::Step::Begin) => Some(Step::BeginAgain(view.id)),
                     None => upkeep::next_step(view, alarm).map(Step::Upkeep),
                 }
             }
@@ -301,6 +387,7 @@ impl Supervisor {
                 Some(shutdown::Step::Stop(id)) => Some(Step::Upkeep(upkeep::Step::Stop(id, StopReason::Pod))),
                 Some(shutdown::Step::Signal(id)) => Some(Step::Upkeep(upkeep::Step::Signal(id))),
                 Some(shutdown::Step::Kill(id)) => Some(Step::Upkeep(upkeep::Step::Kill(id, StopReason::Pod))),
+                Some(shutdown::Step::Create(id)) => Some(Step::Create(id)),
                 Some(shutdown::Step::TearDown) => Some(Step::TearDown(view.id)),
                 None => upkeep::next_step(view, alarm).map(Step::Upkeep),
             },
@@ -334,6 +421,16 @@ impl Supervisor {
     }
 }
 
+/// Ends a pod that was not set up. After a set-up that failed, or another supervisor, something of
+/// it may be there, and is to be removed.
+fn end_or_stop(view: &PodView, reason: PodStopReason) -> Step {
+    if view.record.failures == 0 && !view.record.has_remains {
+        Step::EndPod(view.id, reason)
+    } else {
+        Step::StopPod(view.id, reason)
+    }
+}
+
 /// How the pods stand that a pod is `after`.
 enum Dependencies {
     /// All are ready or have succeeded.
@@ -349,7 +446,9 @@ impl Supervisor {
     fn carry_out(&mut self, step: Step, now: Instant) -> Option<Action> {
         match step {
             Step::SetUp(id) => {
-                self.pod_mut(id)?.state = PodState::SettingUp;
+                let record = self.pod_mut(id)?;
+                record.state = PodState::SettingUp;
+                record.start_time = record.start_time.or(Some(now));
                 self.report(Report::PodStarting { pod: id });
                 Some(Action::SetUpPod(id))
             }
@@ -361,6 +460,7 @@ impl Supervisor {
                     PodState::Waiting { .. }
                     | PodState::SettingUp
                     | PodState::Active
+                    | PodState::RestartingAll { .. }
                     | PodState::Stopping { .. }
                     | PodState::Ended { .. } => 0,
                 };
@@ -381,12 +481,19 @@ impl Supervisor {
             Step::Create(id) => {
                 let backoff = self.backoff(id)?;
                 let give_up_at = now.after(self.plan.machine.runtime_timeout);
+                let pod = self.plan.containers.get(id.index())?.pod;
+                let view = self.view(pod)?;
+                if view.members().any(|member| member.id == id && escalation::is_counted(&member)) {
+                    self.pod_mut(pod)?.recent_container_restarts.note(now);
+                }
                 let record = self.record_mut(id)?;
                 restart::begin_instance(record, &backoff, now);
                 record.state = State::Creating { give_up_at };
                 let restarts = record.restarts;
                 self.container_action(id, ContainerAction::Create { restarts })
             }
+            Step::RestartAll(id, by) => self.restart_all(id, by, now),
+            Step::BeginAgain(id) => self.begin_again(id),
             Step::Upkeep(step) => self.carry_out_upkeep(step, now),
             Step::Escalate(escalation::Step::Restart(id)) => self.restart_pod(id, now),
             Step::Escalate(escalation::Step::StopAll(id, goal)) => {
@@ -401,32 +508,6 @@ impl Supervisor {
                 None
             }
         }
-    }
-
-    /// Puts a pod that has failed back to its beginning. Its containers keep their instance numbers,
-    /// so that what is still on its way from before is not taken for news, and count one more
-    /// restart, so that their logs go on.
-    fn restart_pod(&mut self, id: PodId, now: Instant) -> Option<Action> {
-        let pod = self.plan.pods.get(id.index())?;
-        let (containers, backoff) = (pod.containers(), pod.restart_backoff);
-        let record = self.pods.get_mut(id.index())?;
-        let PodState::Ended { at, .. } = record.state else { return None };
-        record.backoff.advance(at, now, &backoff);
-        record.restarts = record.restarts.saturating_add(1);
-        record.state = PodState::Waiting { try_at: now };
-        record.failures = 0;
-        record.reported = phase::Reported::default();
-        let restarts = record.restarts;
-        for record in self.records.get_mut(containers)? {
-            let ran = u32::from(record.instance.0 > 0);
-            *record = Record {
-                instance: record.instance,
-                restarts: record.restarts.saturating_add(ran),
-                ..Record::default()
-            };
-        }
-        self.report(Report::PodRestarting { pod: id, restarts });
-        None
     }
 
     fn stop_deadline(&self, goal: Goal, now: Instant) -> Option<Instant> {
@@ -571,7 +652,7 @@ impl Supervisor {
         let pod = container.pod;
         let Some(view) = self.view(pod) else { return };
         match view.record.state {
-            PodState::Active | PodState::Stopping { .. } => {}
+            PodState::Active | PodState::RestartingAll { .. } | PodState::Stopping { .. } => {}
             // Its end is told when it has come.
             PodState::Waiting { .. }
             | PodState::SettingUp

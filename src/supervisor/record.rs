@@ -82,6 +82,8 @@ pub enum State {
     Stopping {
         /// Who wants it stopped.
         reason: StopReason,
+        /// Whether it had started before: its post-start hook, if it has one, had ended well.
+        started: bool,
         /// When its time is over, unless the pod's own deadline is earlier or the least time after
         /// the stop signal is not. What it waits for its turn is added.
         grace_end: Instant,
@@ -138,6 +140,21 @@ impl State {
         }
     }
 
+    /// Whether it is being created or started.
+    pub fn comes_up(self) -> bool {
+        match self {
+            State::Creating { .. } | State::Created | State::Starting { .. } => true,
+            State::Absent
+            | State::PostStart { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => false,
+        }
+    }
+
     /// Whether its own command runs, or did when it was killed.
     pub fn runs(self) -> bool {
         match self {
@@ -156,12 +173,19 @@ impl State {
     /// Whether its own command runs, and its post-start hook, if it has one, has ended well. Kubernetes
     /// does not call a container running before.
     pub fn has_started(self) -> bool {
-        let hook_failed = matches!(
-            self,
-            State::Stopping { reason: StopReason::PostStartHook, .. }
-                | State::Killing { reason: StopReason::PostStartHook, .. }
-        );
-        self.runs() && !matches!(self, State::PostStart { .. }) && !hook_failed
+        match self {
+            State::Running { .. } => true,
+            State::Stopping { started, .. } => started,
+            State::Killing { ran, reason, .. } => ran && reason != StopReason::PostStartHook,
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::PostStart { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => false,
+        }
     }
 
     /// Whether it has started and has not been told to end.
@@ -224,11 +248,19 @@ pub struct End {
 }
 
 impl End {
+    /// Whether its own command ran, as far as anybody knows.
+    pub fn ran(self) -> bool {
+        match self.cause {
+            Cause::Exit { .. } => true,
+            Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => false,
+        }
+    }
+
     /// Whether a container in this role has succeeded with that.
     pub fn is_success(self, role: Role) -> bool {
         match self.cause {
             Cause::Exit { exit, .. } => exit.is_success(role),
-            Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => false,
+            Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => false,
         }
     }
 }
@@ -245,6 +277,9 @@ pub enum Cause {
     },
     /// It never ran: the runtime could not create or start it.
     StartFailed,
+    /// Its `start` took too long, and it was killed: nobody knows whether its own command ran
+    /// (Kubernetes: a container in an unknown state).
+    MayHaveRun,
     /// It never ran: the pod was stopped before.
     NeverRan,
     /// It could not be killed or removed. What is left of it is out of our hands.
@@ -314,6 +349,10 @@ pub enum StopReason {
     CreateTimeout,
     /// The runtime's `start` took too long.
     StartTimeout,
+    /// All containers of its pod are restarted (Kubernetes: the reason RestartingAllContainers).
+    RestartAllContainers,
+    /// Its configuration has changed.
+    Changed,
     /// Its post-start hook failed (Kubernetes: PostStartHookError).
     PostStartHook,
 }
@@ -345,6 +384,29 @@ pub fn failure(text: &str) -> Failure {
     kept
 }
 
+/// How an instance that ran has ended, with what its status tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Termination {
+    /// Which instance.
+    pub instance: Instance,
+    /// When its own command began; `None` if it was gone before that was seen, or if that was
+    /// before this supervisor.
+    pub started_at: Option<Instant>,
+    /// When and how it ended.
+    pub end: End,
+    /// Its termination message; empty if it left none.
+    pub message: Box<str>,
+}
+
+/// Which step of a start failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartStep {
+    /// It could not be made.
+    Create,
+    /// It was made, and its own command could not be started.
+    Start,
+}
+
 /// Everything that is known of one container.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
@@ -354,16 +416,43 @@ pub struct Record {
     pub instance: Instance,
     /// Starts after an exit (Kubernetes `restartCount`).
     pub restarts: u32,
-    /// How the newest instance that ran has ended. A start that failed does not touch it.
-    pub last_exit: Option<End>,
+    /// When the newest instance's own command began, while it runs.
+    pub started_at: Option<Instant>,
+    /// The termination message of the newest instance, until it has ended.
+    pub message: Box<str>,
+    /// How the newest instance that ran has ended, since the pod last began with its first
+    /// container. A start that failed does not touch it.
+    pub last_exit: Option<Termination>,
+    /// How the instance before that one has ended, or the newest one before all containers of the
+    /// pod were last restarted.
+    pub former_exit: Option<Termination>,
+    /// Which step of the last start failed; `None` once one has succeeded.
+    pub failed_step: Option<StartStep>,
+    /// How the newest instance ended before all containers of the pod were last restarted.
+    pub former: Option<End>,
     /// The pause before the next restart.
     pub backoff: restart::Entry,
-    /// Starts that failed in a row.
+    /// Starts that failed in a row; 0 also if its configuration has changed since.
     pub start_failures: u32,
+    /// Whether its configuration has changed since the newest instance was created.
+    pub changed: bool,
     /// Why the last start, probe, hook or removal failed, in words.
     pub failure: Failure,
     /// Its probes, for the newest instance.
     pub probes: Workers,
+}
+
+impl Record {
+    /// The end that its next start comes after, if there was any.
+    pub fn end_before_start(&self) -> Option<End> {
+        if self.state == State::Absent { self.former } else { self.state.end() }
+    }
+
+    /// Whether an instance of it has run to its end, also if all containers were restarted since.
+    pub fn has_run(&self) -> bool {
+        let former = self.former.map(|end| end.cause);
+        self.last_exit.is_some() || matches!(former, Some(Cause::Exit { .. }))
+    }
 }
 
 #[cfg(test)]

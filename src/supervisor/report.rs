@@ -14,6 +14,9 @@ use crate::config::plan::{Container, ContainerId, PodId, Role};
 use crate::config::signal::{StopSignal, signal_name};
 use crate::config::write_memory;
 
+/// Characters of a termination message that a line shows.
+const MESSAGE_CHARACTERS_MAX: usize = 200;
+
 /// Something that the user is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
@@ -28,6 +31,13 @@ pub enum Report {
         pod: PodId,
         /// When that is tried again.
         retry_in: Duration,
+    },
+    /// The supervisor before was ended in its midst, and it goes on from there.
+    PodRestored {
+        /// Which.
+        pod: PodId,
+        /// Whether its volumes are still there.
+        survives: bool,
     },
     /// Its phase has changed.
     PodPhase {
@@ -195,6 +205,13 @@ pub enum Report {
         /// How often that was so, with this time.
         restarts: u32,
     },
+    /// The end of a container asks for all of its pod to be started again.
+    AllContainersRestarting {
+        /// Which pod.
+        pod: PodId,
+        /// Which container.
+        by: ContainerId,
+    },
     /// An essential pod has not been ready for so long that the watchdog is fed no longer.
     PodOverdue {
         /// Which.
@@ -215,9 +232,11 @@ pub enum Report {
 pub enum Next {
     /// It is started again after this pause.
     RestartsIn(Duration),
+    /// All containers of its pod are started again.
+    RestartsAll,
     /// Nothing: its policy says so.
     Stays,
-    /// Nothing: its pod is being stopped.
+    /// Nothing by itself: all containers of its pod are being stopped.
     WasStopped,
 }
 
@@ -248,7 +267,10 @@ impl Report {
             | Report::PodOverdue { .. }
             | Report::StopGivenUp => Severity::Error,
             Report::PodStopping { reason, .. } => match reason {
-                PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Severity::Error,
+                PodStopReason::InitFailed(_)
+                | PodStopReason::DependencyFailed(_)
+                | PodStopReason::DeadlineExceeded
+                | PodStopReason::RestartedTooOften => Severity::Error,
                 PodStopReason::Completed | PodStopReason::Requested => Severity::Info,
             },
             Report::Exited { exit: Exit { oom_killed: true, .. }, .. } => Severity::Warning,
@@ -262,6 +284,8 @@ impl Report {
             | Report::Killed { .. }
             | Report::Readiness { ready: false, .. }
             | Report::PodRestarting { .. }
+            | Report::AllContainersRestarting { .. }
+            | Report::PodRestored { .. }
             | Report::Lost(_) => Severity::Warning,
             Report::PodStarting { .. }
             | Report::PodPhase { .. }
@@ -304,6 +328,14 @@ impl Report {
                 pod_why(id),
                 Span(retry_in)
             ),
+            Report::PodRestored { pod: id, survives } => {
+                write!(line, "pod {}: the supervisor before has left it running; ", pod(id))?;
+                if survives {
+                    write!(line, "its containers are started again, but for those that are done")
+                } else {
+                    write!(line, "it begins anew, with its restarts counted on")
+                }
+            }
             Report::PodPhase { pod: id, phase } => write!(line, "pod {}: {}", pod(id), phase.name()),
             Report::PodReadiness { pod: id, ready: true } => write!(line, "pod {}: ready", pod(id)),
             Report::PodReadiness { pod: id, ready: false } => write!(line, "pod {}: not ready", pod(id)),
@@ -314,6 +346,8 @@ impl Report {
                     PodStopReason::InitFailed(id) => write!(line, "init container {} failed", name(id))?,
                     PodStopReason::DependencyFailed(id) => write!(line, "pod {} failed", pod(id))?,
                     PodStopReason::Requested => write!(line, "as requested")?,
+                    PodStopReason::DeadlineExceeded => write_deadline(line, supervisor, id)?,
+                    PodStopReason::RestartedTooOften => write_too_often(line, supervisor, id)?,
                 }
                 write!(line, " (grace period {})", Span(grace))
             }
@@ -326,6 +360,10 @@ impl Report {
                         write!(line, ", it is after pod {}, which failed; it was not started", pod(id))
                     }
                     PodStopReason::Requested => write!(line, ", stopped as requested"),
+                    PodStopReason::DeadlineExceeded => write!(line, ", DeadlineExceeded"),
+                    PodStopReason::RestartedTooOften => {
+                        write!(line, ", its containers were restarted too often")
+                    }
                 }
             }
             Report::PodLeftBehind { pod: id } => write!(
@@ -342,7 +380,9 @@ impl Report {
                 write!(line, "{}: cannot start: {}; ", path(id), why(id))?;
                 match next {
                     Next::RestartsIn(pause) => write!(line, "trying again {}", Pause(pause)),
-                    Next::Stays | Next::WasStopped => write!(line, "it is not tried again"),
+                    Next::RestartsAll | Next::Stays | Next::WasStopped => {
+                        write!(line, "it is not tried again")
+                    }
                 }
             }
             Report::Exited { container: id, exit, next } => {
@@ -350,8 +390,10 @@ impl Report {
                 if exit.oom_killed {
                     write_memory_limit(line, supervisor, id)?;
                 }
+                write_message(line, supervisor, id)?;
                 match next {
                     Next::RestartsIn(pause) => write!(line, "; restarting {}", Pause(pause)),
+                    Next::RestartsAll => write!(line, "; restarting all containers of its pod"),
                     Next::Stays | Next::WasStopped => Ok(()),
                 }
             }
@@ -429,6 +471,9 @@ impl Report {
                 write!(line, "pod {}: it is essential and has failed; starting it anew, ", pod(id))?;
                 if restarts == 1 { write!(line, "the first time") } else { write!(line, "time {restarts}") }
             }
+            Report::AllContainersRestarting { pod: id, by } => {
+                write!(line, "pod {}: restarting all its containers, as {} asks for it", pod(id), name(by))
+            }
             Report::PodOverdue { pod: id, limit } => write!(
                 line,
                 "pod {}: it is essential and has not been ready for {}; the watchdog is fed no longer and will \
@@ -464,6 +509,8 @@ fn reason_text(reason: StopReason) -> &'static str {
         StopReason::LivenessProbe => "its liveness probe failed",
         StopReason::CreateTimeout => "the runtime's `create` took too long",
         StopReason::StartTimeout => "the runtime's `start` took too long",
+        StopReason::RestartAllContainers => "all containers of its pod are restarted",
+        StopReason::Changed => "its configuration has changed",
         StopReason::PostStartHook => "its post-start hook failed",
     }
 }
@@ -476,7 +523,9 @@ fn write_reason(line: &mut String, reason: StopReason) -> core::fmt::Result {
         | StopReason::LivenessProbe
         | StopReason::CreateTimeout
         | StopReason::StartTimeout
-        | StopReason::PostStartHook => write!(line, ", {}", reason_text(reason)),
+        | StopReason::PostStartHook
+        | StopReason::RestartAllContainers
+        | StopReason::Changed => write!(line, ", {}", reason_text(reason)),
     }
 }
 
@@ -501,6 +550,37 @@ fn write_role(line: &mut String, supervisor: &Supervisor, id: ContainerId) -> co
         write!(line, "; its post-start hook follows")?;
     }
     Ok(())
+}
+
+/// What follows an exit: the first line of the termination message, if it has left one.
+fn write_message(line: &mut String, supervisor: &Supervisor, id: ContainerId) -> core::fmt::Result {
+    let exit = supervisor.record(id).and_then(|record| record.last_exit.as_ref());
+    let Some(message) = exit.and_then(|exit| exit.message.lines().find(|line| !line.trim().is_empty()))
+    else {
+        return Ok(());
+    };
+    // Somebody else's text: nothing in it may move a cursor or hide what follows.
+    let printable =
+        message.trim().chars().map(|character| if character.is_control() { ' ' } else { character });
+    let cut = printable.clone().count() > MESSAGE_CHARACTERS_MAX;
+    write!(line, ": \"")?;
+    printable.take(MESSAGE_CHARACTERS_MAX).try_for_each(|character| line.write_char(character))?;
+    line.write_str(if cut { " …\"" } else { "\"" })
+}
+
+/// Which deadline is over.
+fn write_deadline(line: &mut String, supervisor: &Supervisor, id: PodId) -> core::fmt::Result {
+    let deadline = supervisor.plan().pods.get(id.index()).and_then(|pod| pod.active_deadline);
+    write!(line, "its active deadline of {} is over", Span(deadline.unwrap_or_default()))
+}
+
+/// How often is too often.
+fn write_too_often(line: &mut String, supervisor: &Supervisor, id: PodId) -> core::fmt::Result {
+    let escalation = supervisor.plan().pods.get(id.index()).and_then(|pod| pod.escalation);
+    let Some(escalation) = escalation else { return Ok(()) };
+    let most = escalation.container_restarts.unwrap_or(0);
+    let (s, window) = (if most == 1 { "" } else { "s" }, Span(escalation.window));
+    write!(line, "its containers have had {most} restart{s} within {window} and need one more")
 }
 
 /// What follows an OOM kill: which limit to look at. Whether it was that one or the whole machine

@@ -37,20 +37,26 @@ impl Supervisor {
         let Some(grace) = self.container_grace(id, reason) else { return };
         let Some((container, record)) = self.member_mut(id) else { return };
         let phase = match container.hooks.pre_stop {
-            Some(_) => StopPhase::PreStop { hook: Stage::Due },
-            None => StopPhase::Waiting { since: now },
+            // Of a pod that is renewed nothing is kept for later.
+            Some(_) if reason != StopReason::RestartAllContainers => StopPhase::PreStop { hook: Stage::Due },
+            Some(_) | None => StopPhase::Waiting { since: now },
         };
-        record.state = State::Stopping { reason, grace_end: now.after(grace), phase };
+        let started = record.state.has_started();
+        record.state = State::Stopping { reason, started, grace_end: now.after(grace), phase };
     }
 
     /// Its hook has ended and its turn has come.
     pub(super) fn send_stop_signal(&mut self, id: ContainerId, now: Instant) -> Option<Action> {
         let record = self.record_mut(id)?;
-        let State::Stopping { reason, grace_end, phase: StopPhase::Waiting { since } } = record.state else {
+        let State::Stopping { reason, started, grace_end, phase: StopPhase::Waiting { since } } =
+            record.state
+        else {
             return None;
         };
+        // What it has waited for others is not counted against it.
         let grace_end = grace_end.after(now.since(since));
-        record.state = State::Stopping { reason, grace_end, phase: StopPhase::Signalled { at: now } };
+        let phase = StopPhase::Signalled { at: now };
+        record.state = State::Stopping { reason, started, grace_end, phase };
         self.report(Report::StopSignalled { container: id, reason });
         self.container_action(id, ContainerAction::Stop)
     }
