@@ -252,7 +252,7 @@ fn summarise(summary: &mut ContainerSummary, supervisor: &Supervisor, id: Contai
     summary.restarts = record.restarts;
     summary.last_end = record.last_exit.as_ref().and_then(|last| match last.end.cause {
         Cause::Exit { exit, .. } => Some((exit, last.end.at)),
-        Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => None,
+        Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => None,
     });
 }
 
