@@ -18,6 +18,7 @@ use crate::config::kernel_command_line::KernelCommandLine;
 use crate::config::plan::{BootFailure, Machine, Plan};
 use crate::config::{self};
 use crate::linux::Host;
+use crate::linux::chance;
 use crate::linux::crash;
 use crate::linux::pid1::FirstProcess;
 use crate::linux::sources;
@@ -113,6 +114,8 @@ fn run_pods(
     };
     first.note(Severity::Info, "starting the pods");
     let mut supervisor = Supervisor::new(plan);
+    supervisor.seed_jitter(chance::seed());
+    run::restore(&mut supervisor, &mut host);
     if first.has_watchdog() {
         supervisor.mind_watchdog();
     }

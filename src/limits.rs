@@ -16,6 +16,9 @@ pub const POD_CONTAINERS_MAX: usize = 64;
 /// Volumes of one pod, and mounts, devices or capabilities of one container.
 pub const LIST_MAX: usize = 64;
 
+/// Restarts within a window that an escalation may allow: a time is kept for each, and one more.
+pub const ESCALATION_RESTARTS_MAX: usize = 32;
+
 /// Restart policy rules of one container (Kubernetes: 20).
 pub const RESTART_RULES_MAX: usize = 20;
 
@@ -63,6 +66,21 @@ pub const REPORTS_MAX: usize = 512;
 
 /// Bytes kept of what went wrong (an error, the last words of a failed runtime) per container.
 pub const FAILURE_BYTES_MAX: usize = 400;
+
+/// Bytes kept of what a container said last in answer to each of its probes: a line, for a status.
+pub const PROBE_SAID_BYTES_MAX: usize = 256;
+/// Bytes kept of one termination message (kubelet: the same).
+pub const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// Bytes kept of the termination messages of a pod: each container has its part (kubelet: the
+/// same).
+pub const POD_MESSAGE_BYTES_MAX: usize = 12 * 1024;
+
+/// Lines and bytes of the end of a log that can stand for a termination message (kubelet: the
+/// same).
+pub const LAST_LINES_MAX: usize = 80;
+/// See [`LAST_LINES_MAX`].
+pub const LAST_LINES_BYTES_MAX: usize = 2048;
 
 /// Bytes kept of the output of one runtime call, as the kubelet keeps of a probe.
 pub const CALL_OUTPUT_BYTES_MAX: usize = 10 * 1024;

@@ -68,8 +68,14 @@ fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container])
         write_duration(pod.termination_grace_period),
         write_duration(GRACE_MIN)
     );
+    if pod.restart_sidecars_during_termination && stop_stages(containers).len() > 1 {
+        let _ = writeln!(out, "    a sidecar that ends before its turn is started again");
+    }
     write_probes(out, containers);
     write_restarts(out, pod, containers);
+    if let Some(deadline) = pod.active_deadline {
+        let _ = writeln!(out, "  fails if it is still up after {}", write_duration(deadline));
+    }
     if pod.essential {
         let failed = match pod.on_failure {
             OnFailure::Nothing => "it stays failed",
@@ -77,6 +83,21 @@ fn write_pod(out: &mut String, plan: &Plan, pod: &Pod, containers: &[Container])
             OnFailure::Reboot => "all pods are stopped and the machine is rebooted",
             OnFailure::Rescue => "all pods are stopped for a rescue shell",
         };
+        if let Some(escalation) = pod.escalation {
+            let window = write_duration(escalation.window);
+            if let Some(most) = escalation.container_restarts {
+                let _ = writeln!(
+                    out,
+                    "  essential: more than {most} restarts of its containers within {window}, and it has failed"
+                );
+            }
+            if let Some(most) = escalation.pod_restarts {
+                let _ = writeln!(
+                    out,
+                    "  essential: when it has failed, it is started anew up to {most} times within {window}"
+                );
+            }
+        }
         let _ = writeln!(out, "  essential: when it has failed for good, {failed}");
     }
     write_resources(out, pod, containers);
@@ -105,11 +126,16 @@ fn start_stages<'p>(pod: &Pod, containers: &'p [Container]) -> Vec<Stage<'p>> {
                     (None, None) => "next waits until it runs".to_owned(),
                     (None, Some(hook)) => format!("next waits for its post-start hook: {hook}"),
                     (Some(probe), None) => {
-                        format!("next waits for its startup probe: {}", describe_startup(probe))
+                        format!(
+                            "next waits for its startup probe: {}{}",
+                            describe_startup(probe),
+                            describe_grace(probe)
+                        )
                     }
                     (Some(probe), Some(hook)) => format!(
-                        "next waits for its post-start hook: {hook}; then for its startup probe: {}",
-                        describe_startup(probe)
+                        "next waits for its post-start hook: {hook}; then for its startup probe: {}{}",
+                        describe_startup(probe),
+                        describe_grace(probe)
                     ),
                 };
                 stages.push(vec![(name, format!("{part}, {wait}"))]);
@@ -167,14 +193,13 @@ fn describe_stop(part: &str, container: &Container) -> String {
     let mut text = part.to_owned();
     if let Some(hook) = &container.hooks.pre_stop {
         let when = match container.role {
-            // At its turn would be too late to be of use: the hooks of all begin together.
-            Role::Sidecar => ", with the first of them its",
-            Role::Init | Role::Main => ",",
+            Role::Sidecar => " at once",
+            Role::Init | Role::Main => "",
         };
-        let _ = write!(text, "{when} pre-stop hook: {}", describe_hook(hook));
+        let _ = write!(text, ", pre-stop hook{when}: {}", describe_hook(hook));
     }
     if container.stop_signal != StopSignal::SIGTERM {
-        let _ = write!(text, ", by {}", container.stop_signal.name());
+        let _ = write!(text, ", {}", container.stop_signal.name());
     }
     if let Some(grace) = container.termination_grace_period {
         let _ = write!(text, ", SIGKILL after {}", write_duration(grace.max(GRACE_MIN)));
@@ -211,14 +236,19 @@ fn write_probes(out: &mut String, containers: &[Container]) {
         let name = container.name.as_str();
         let probes = &container.probes;
         if let (Role::Main, Some(probe)) = (container.role, &probes.startup) {
-            lines.push((name, "startup", format!("{}, else restarted", describe_startup(probe))));
+            let grace = describe_grace(probe);
+            lines.push((name, "startup", format!("{}, else restarted{grace}", describe_startup(probe))));
         }
         if let Some(probe) = &probes.liveness {
             let failures = times(probe.failure_threshold);
             lines.push((
                 name,
                 "liveness",
-                format!("{}, restarted after {failures} without success", describe(probe)),
+                format!(
+                    "{}, restarted after {failures} without success{}",
+                    describe(probe),
+                    describe_grace(probe)
+                ),
             ));
         }
         if let Some(probe) = &probes.readiness {
@@ -254,17 +284,34 @@ fn describe(probe: &Probe) -> String {
     if !probe.initial_delay.is_zero() {
         let _ = write!(text, " from {} on", write_duration(probe.initial_delay));
     }
-    if let Some(grace) = probe.termination_grace_period {
-        let _ = write!(text, ", SIGKILL after {}", write_duration(grace.max(GRACE_MIN)));
-    }
     text
+}
+
+fn describe_grace(probe: &Probe) -> String {
+    match probe.termination_grace_period {
+        Some(grace) => format!(", SIGKILL after {}", write_duration(grace.max(GRACE_MIN))),
+        None => String::new(),
+    }
 }
 
 fn describe_check(check: &Check) -> String {
     match check {
         Check::Exec { command } => format!("exec {}", quote_words(command)),
-        Check::HttpGet { host, port, path } => format!("GET http://{}{path}", SocketAddr::new(*host, *port)),
+        Check::HttpGet { host, port, path, .. } => {
+            format!("GET http://{}{path}", SocketAddr::new(*host, *port))
+        }
         Check::TcpSocket { host, port } => format!("connect to {}", SocketAddr::new(*host, *port)),
+        Check::Grpc { port, service } if service.is_empty() => format!("gRPC health on port {port}"),
+        Check::Grpc { port, service } => {
+            format!("gRPC health of {} on port {port}", quote_words(core::slice::from_ref(service)))
+        }
+        Check::Unix { path, http_path } => {
+            let path = quote_words(core::slice::from_ref(path));
+            match http_path {
+                Some(http_path) => format!("GET {http_path} over {path}"),
+                None => format!("connect to {path}"),
+            }
+        }
     }
 }
 
@@ -307,6 +354,10 @@ fn write_restarts(out: &mut String, pod: &Pod, containers: &[Container]) {
             write_duration(backoff.max),
             write_duration(backoff.reset)
         )
+    };
+    let pauses = match backoff.jitter {
+        0 => pauses,
+        jitter => format!("{pauses}; each up to {} % longer by chance", f64::from(jitter) / 10.0),
     };
     let _ = writeln!(out, "  restarts: {policy}, {pauses}");
     let own = containers.iter().filter(|container| {

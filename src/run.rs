@@ -7,10 +7,11 @@ use crate::config::plan::Plan;
 use crate::config::{self};
 use crate::linux::notify::Manager;
 use crate::linux::signals::Signals;
-use crate::linux::{Host, capacity, output, sources};
+use crate::linux::{Host, capacity, chance, output, sources};
 use crate::service::Service;
-use crate::supervisor::action::Action;
+use crate::supervisor::action::{Action, ContainerAction};
 use crate::supervisor::event::Goal;
+use crate::supervisor::kept;
 use crate::supervisor::report::Report;
 use crate::supervisor::{Outcome, Supervisor};
 use crate::time::Instant;
@@ -62,6 +63,8 @@ pub fn run(files: &Files) -> u8 {
         Err(error) => return refuse(status::SYSTEM, &error),
     };
     let mut supervisor = Supervisor::new(plan);
+    supervisor.seed_jitter(chance::seed());
+    restore(&mut supervisor, &mut host);
     let mut service = manager.map(|manager| Service::new(manager, files));
     let place = service.as_mut().map_or(Place::Foreground, Place::Service);
     let outcome = turn(&mut supervisor, &mut host, place);
@@ -118,6 +121,7 @@ pub fn turn(supervisor: &mut Supervisor, host: &mut Host, mut place: Place<'_>) 
                 break;
             }
         }
+        keep(supervisor, host);
         let mut also = None;
         match &mut place {
             Place::Foreground => {}
@@ -154,8 +158,30 @@ fn perform_all(supervisor: &mut Supervisor, host: &mut Host, now: Instant) {
     while let Some(action) = supervisor.next_action(now) {
         match action {
             Action::Report(report) => tell(supervisor, host, report),
-            Action::SetUpPod(_) | Action::TearDownPod(_) | Action::Container(..) => host.perform(&action),
+            Action::SetUpPod(_) | Action::TearDownPod(_) => host.perform(&action),
+            Action::Container(_, _, what) => {
+                // Before it is done: who comes after us must not count it as new.
+                if matches!(what, ContainerAction::Create { .. }) {
+                    keep(supervisor, host);
+                }
+                host.perform(&action);
+            }
         }
+    }
+}
+
+/// Lets the supervisor go on where the one before was ended, if it was.
+pub fn restore(supervisor: &mut Supervisor, host: &mut Host) {
+    let now = host.now();
+    for left in host.take_left() {
+        supervisor.restore(left.pod, &left.containers, left.survives, now);
+    }
+}
+
+/// Keeps what the next supervisor has to know, should this one be ended in its midst.
+fn keep(supervisor: &Supervisor, host: &mut Host) {
+    for view in supervisor.views() {
+        host.keep(view.id, kept::keep(&view));
     }
 }
 

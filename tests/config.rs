@@ -140,13 +140,15 @@ fn reports_cannot_steer_the_terminal() {
 fn examples_are_outlined() {
     let mut wrong = Vec::new();
     let machine = example("outrigger.toml");
-    let cases: [(&str, &[&str]); 6] = [
+    let cases: [(&str, &[&str]); 8] = [
         ("minimal", &["minimal.toml"]),
         ("gateway", &["gateway.toml"]),
         ("limits", &["limits.toml"]),
         ("host-process", &["host-process.toml"]),
+        ("hooks", &["hooks.toml"]),
         ("several-pods", &["several/network.toml", "several/web.toml", "several/clock.toml"]),
         ("overhead", &["tests/outline/overhead.toml"]),
+        ("restarts", &["tests/outline/restarts.toml"]),
     ];
     for (name, files) in cases {
         let files = files.iter().map(|file| match file.strip_prefix("several/") {
@@ -399,9 +401,12 @@ fn a_pod_replaces_the_pauses_of_the_machine_one_by_one() {
     let machine = text_source("outrigger.toml", "restart-backoff = { initial = \"1s\", max = \"20s\" }");
     let pod =
         text_source("web.toml", &format!("name = \"web\"\nrestart-backoff = {{ max = \"5s\" }}\n{APP}"));
-    let plan = config::load(Some(&machine), &[pod]).unwrap();
+    let plan = config::load(Some(&machine), core::slice::from_ref(&pod)).unwrap();
     let backoff = plan.pods[0].restart_backoff;
     assert_eq!([backoff.initial, backoff.max, backoff.reset].map(|pause| pause.as_secs()), [1, 5, 600]);
+    let plan = config::load(None, &[pod]).unwrap();
+    let backoff = plan.pods[0].restart_backoff;
+    assert_eq!([backoff.initial, backoff.max].map(|pause| pause.as_secs()), [5, 5], "the default gives way");
 }
 
 /// Kubernetes' own example of the sidecar formula, for requests and limits.

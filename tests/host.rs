@@ -12,21 +12,36 @@
     reason = "clippy exempts test functions, but not what they call"
 )]
 
+#[allow(
+    dead_code,
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "tests/conformance.rs uses the rest"
+)]
+#[path = "conformance/mod.rs"]
+mod conformance;
+
 mod host {
     mod bundle;
     mod command_line;
     mod crowd;
     mod demo;
     mod demo_stop;
+    mod hooks;
     mod host_process;
     mod idle;
     mod inside;
+    mod kept;
+    mod kubernetes;
     mod leftovers;
     mod limits;
     mod logs;
     mod machine;
     mod mount_namespace;
     mod neighbours;
+    mod notify;
     mod orphans;
     mod probes;
     mod process;
@@ -36,5 +51,6 @@ mod host {
     mod runtime_faults;
     mod service;
     mod stop;
+    mod termination_message;
     mod wrapper;
 }

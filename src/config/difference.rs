@@ -40,6 +40,23 @@ impl Difference {
     }
 }
 
+/// A number for all that a pod and its containers are: another one means another pod. Good for as
+/// long as the program is the same; one that knows more keys has other numbers.
+pub fn fingerprint(plan: &Plan, pod: &Pod) -> u64 {
+    let mut text = format!("{:?}", pod_alone(pod));
+    for container in containers(plan, pod) {
+        text.push_str(&format!("{container:?}"));
+    }
+    fnv(text.as_bytes())
+}
+
+/// FNV-1a with 64 bits: finds what is changed or torn by accident, not by intent.
+pub fn fnv(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 fn is_same(old_plan: &Plan, old: &Pod, new_plan: &Plan, new: &Pod) -> bool {
     pod_alone(old) == pod_alone(new)
         && after(old_plan, old).eq(after(new_plan, new))

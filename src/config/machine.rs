@@ -11,7 +11,7 @@ use super::plan::{Backoff, Boot, Capacity, CgroupPolicy, LogDestination, Machine
 use super::problem::ProblemList;
 use super::reader::{Field, Table, TableKind};
 use super::value::INSTANT_MIN;
-use crate::limits::LIST_MAX;
+use crate::limits::{CONTAINERS_MAX, LIST_MAX};
 
 pub(super) const MACHINE: TableKind = TableKind {
     name: "the machine file",
@@ -31,16 +31,19 @@ pub(super) const MACHINE: TableKind = TableKind {
         "rescue",
         "capacity",
         "reserved",
+        "start-spread",
+        "single-process-oom-kill",
     ],
 };
 pub(super) const RESTART_BACKOFF: TableKind =
-    TableKind { name: "`restart-backoff`", keys: &["initial", "max", "reset"] };
+    TableKind { name: "`restart-backoff`", keys: &["initial", "max", "reset", "jitter"] };
 
 /// Kubernetes' pauses (Pod Lifecycle, "Container restarts").
 const BACKOFF: Backoff = Backoff {
     initial: Duration::from_secs(10),
     max: Duration::from_secs(300),
     reset: Duration::from_secs(600),
+    jitter: 0,
 };
 
 /// The machine, and the pauses that its pods use unless they say otherwise.
@@ -68,8 +71,10 @@ impl Default for MachineFile {
                 file_systems: Vec::new(),
                 watchdog: None,
                 rescue: None,
+                start_spread: None,
                 capacity: Capacity::default(),
                 reserved: Capacity::default(),
+                single_process_oom_kill: false,
             },
             restart_backoff: Some(BACKOFF),
             is_complete: true,
@@ -117,9 +122,16 @@ pub(super) fn read_machine(mut table: Table<'_>, problems: &mut ProblemList<'_>)
         machine.file_systems = read_file_systems(field, problems);
     }
     machine.watchdog = table.take("watchdog").and_then(|field| read_watchdog(field, problems));
+    let containers_max = u32::try_from(CONTAINERS_MAX).unwrap_or(u32::MAX);
+    machine.start_spread = table
+        .take("start-spread")
+        .and_then(|field| field.integer(1, containers_max, problems))
+        .and_then(|count| usize::try_from(count).ok());
     machine.shutdown_timeout = read_shutdown(table.take("shutdown"), problems);
     machine.capacity = read_capacity(table.take("capacity"), problems);
     machine.reserved = read_reserved(table.take("reserved"), &machine.capacity, problems);
+    machine.single_process_oom_kill =
+        table.take("single-process-oom-kill").and_then(|field| field.boolean(problems)).unwrap_or(false);
     table.finish(problems);
     file.is_complete = problems.count() == before;
     file
@@ -142,14 +154,19 @@ pub(super) fn read_backoff(
     let initial = duration("initial", Duration::ZERO);
     let max = duration("max", Duration::ZERO);
     let reset = duration("reset", INSTANT_MIN);
+    let jitter = table.take("jitter").and_then(|field| field.fraction(problems));
     table.finish(problems);
     if problems.count() > before {
         return None;
     }
+    // A longest pause that is written here goes before a first one that is not (Kubernetes:
+    // KubeletCrashLoopBackOffMax).
+    let shortest = |base: Duration| max.as_ref().map_or(base, |(max, _)| base.min(*max));
     let merged = Backoff {
-        initial: initial.as_ref().map(|(value, _)| *value).or(base.map(|base| base.initial))?,
+        initial: initial.as_ref().map(|(value, _)| *value).or(base.map(|base| shortest(base.initial)))?,
         max: max.as_ref().map(|(value, _)| *value).or(base.map(|base| base.max))?,
         reset: reset.map(|(value, _)| value).or(base.map(|base| base.reset))?,
+        jitter: jitter.or(base.map(|base| base.jitter))?,
     };
     if merged.max < merged.initial {
         let at = max.or(initial).map_or(field.at(), |(_, at)| at);

@@ -70,6 +70,8 @@ pub struct Machine {
     pub shutdown_timeout: Duration,
     /// What the first process of the machine prepares before any pod.
     pub boot: Boot,
+    /// How many containers may be being created or started at one time. `None`: any number.
+    pub start_spread: Option<usize>,
     /// What it mounts, in this order.
     pub file_systems: Vec<FileSystem>,
     /// The hardware watchdog, if it is to be used.
@@ -80,6 +82,8 @@ pub struct Machine {
     pub capacity: Capacity,
     /// What of it is not for pods: the kernel's, the supervisor's, that of other services.
     pub reserved: Capacity,
+    /// Whether the OOM killer takes one process of a container, not all of them together.
+    pub single_process_oom_kill: bool,
 }
 
 /// Amounts of what a machine has; `None` where nothing is known or said.
@@ -177,6 +181,10 @@ pub struct Pod {
     pub termination_grace_period: Duration,
     /// How long to wait between restarts.
     pub restart_backoff: Backoff,
+    /// Whether a sidecar that ends by itself while the pod stops is started again.
+    pub restart_sidecars_during_termination: bool,
+    /// How long it may be up in all; `None`: for ever. Counts from its first set-up.
+    pub active_deadline: Option<Duration>,
     /// Pods that must be ready or have succeeded before this one starts. All of them stand
     /// before this one in the plan.
     pub after: Vec<PodId>,
@@ -198,6 +206,8 @@ pub struct Pod {
     pub essential: bool,
     /// What follows when it has failed for good. `Nothing` unless it is essential.
     pub on_failure: OnFailure,
+    /// How often something is tried before. `None` unless it is essential.
+    pub escalation: Option<Escalation>,
 }
 
 /// How well a pod is protected when memory runs out (Kubernetes `qosClass`).
@@ -209,6 +219,19 @@ pub enum QosClass {
     Burstable,
     /// It has requested nothing and has no limit.
     BestEffort,
+}
+
+/// How often an essential pod helps itself, within a window of time that ends now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Escalation {
+    /// More restarts of its containers, all of them together, fail the pod: 0 to
+    /// `ESCALATION_RESTARTS_MAX`. `None`: no number of them does.
+    pub container_restarts: Option<usize>,
+    /// So often it is started anew when it has failed; then `on_failure` follows. 1 to
+    /// `ESCALATION_RESTARTS_MAX`. `None`: that follows at once.
+    pub pod_restarts: Option<usize>,
+    /// How far back both are counted.
+    pub window: Duration,
 }
 
 /// What follows when a pod has failed for good.
@@ -251,6 +274,8 @@ pub struct Backoff {
     pub max: Duration,
     /// A container that ran longer than this begins anew without a pause. Kubernetes: 600 s.
     pub reset: Duration,
+    /// By how much a pause may be longer by chance, in thousandths of it: 0 to 1000. Kubernetes: 0.
+    pub jitter: u16,
 }
 
 /// A directory that lives as long as the pod, or comes from the host.
@@ -291,6 +316,8 @@ pub struct Container {
     pub resources: Resources,
     /// How its health is found out. All `None` for regular init containers.
     pub probes: Probes,
+    /// What it leaves as its last words.
+    pub termination_message: TerminationMessage,
     /// What happens when it has ended; `None`: what its pod's policy says. `Always` for a sidecar.
     pub restart_policy: Option<RestartPolicy>,
     /// Rules that are asked before, in this order; the first that matches decides. Empty without a
@@ -303,6 +330,27 @@ pub struct Container {
     /// Its own time from being told to stop to SIGKILL, not counting what it waits for its turn.
     /// `None`: its pod's. When the pod is stopped, the pod's ends it if that is earlier.
     pub termination_grace_period: Option<Duration>,
+}
+
+/// Where the last words of a container come from (Kubernetes `terminationMessagePath`,
+/// `terminationMessagePolicy`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TerminationMessage {
+    /// Absolute path of the file inside the container that it writes them to. `None`: it has no
+    /// such file; so it is with host processes, and with bundles that do not ask for one.
+    pub path: Option<String>,
+    /// What else may be taken.
+    pub policy: TerminationMessagePolicy,
+}
+
+/// What is taken as termination message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TerminationMessagePolicy {
+    /// What is in the file.
+    #[default]
+    File,
+    /// If there is nothing in the file and the container has failed: the end of its log.
+    FallbackToLogsOnError,
 }
 
 /// What happens to a container that ended by itself with certain exit codes (Kubernetes
@@ -488,6 +536,15 @@ pub struct Probes {
     pub liveness: Option<Probe>,
     /// Decides whether the container counts as ready; restarts nothing.
     pub readiness: Option<Probe>,
+    /// Whether it says itself that it has started, and is well.
+    pub notify: Option<Notify>,
+}
+
+/// A container that speaks for itself (sd_notify(3)): it has not started before it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// After which silence, once it has started, it is taken for hung. `None`: never.
+    pub watchdog_timeout: Option<Duration>,
 }
 
 /// How, how often and how patiently a container is asked.
@@ -526,6 +583,8 @@ pub enum Check {
         port: u16,
         /// Path and query, beginning with a slash.
         path: String,
+        /// Names and values, in the order of the file; replace the default of the same name.
+        headers: Vec<(String, String)>,
     },
     /// A TCP connection that is accepted.
     TcpSocket {
@@ -533,6 +592,21 @@ pub enum Check {
         host: IpAddr,
         /// 1 to 65535.
         port: u16,
+    },
+    /// A call of `grpc.health.v1.Health/Check` on the loopback address, over plain HTTP/2; the
+    /// answer `SERVING` is success.
+    Grpc {
+        /// 1 to 65535.
+        port: u16,
+        /// Whose health is asked for; empty for that of the whole server.
+        service: String,
+    },
+    /// A connection to a Unix socket (unix(7), of the kind `SOCK_STREAM`) that is accepted.
+    Unix {
+        /// Absolute path inside the container; on the host for a host process.
+        path: String,
+        /// Path and query of an HTTP GET over that connection; a status of 200 to 399 is success.
+        http_path: Option<String>,
     },
 }
 

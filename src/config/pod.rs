@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use toml::Spanned;
 
-use super::boot::refuse_rescue;
 use super::container::{ContainerFile, Section, Surroundings, read_container, read_network};
+use super::escalation::{Failure, read_failure};
 use super::machine::{MachineFile, read_backoff};
-use super::plan::{Backoff, Container, Network, OnFailure, Pod, RestartPolicy, Volume, VolumeSource};
+use super::plan::{Backoff, Container, Network, Pod, RestartPolicy, Volume, VolumeSource};
 use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
 use super::resources::{Written, read_overhead, read_resources, resolve_pod};
 use super::restart_policy::read_restart_policy;
+use super::value::INSTANT_MIN;
 use crate::limits::{LIST_MAX, POD_CONTAINERS_MAX, PODS_MAX};
 
 pub(super) const POD: TableKind = TableKind {
@@ -31,6 +32,9 @@ pub(super) const POD: TableKind = TableKind {
         "volumes",
         "init-containers",
         "containers",
+        "active-deadline",
+        "escalation",
+        "restart-sidecars-during-termination",
         "overhead",
     ],
 };
@@ -82,14 +86,16 @@ pub(super) fn read_pod(
         Some(field) => read_backoff(field, machine.restart_backoff, problems),
         None => machine.restart_backoff,
     };
+    let active_deadline =
+        table.take("active-deadline").and_then(|field| field.duration(INSTANT_MIN, problems));
+    let restart_sidecars =
+        table.take("restart-sidecars-during-termination").and_then(|field| field.boolean(problems));
     let after = read_after(table.take("after"), problems);
     let hostname = table.take("hostname").and_then(|field| field.name(problems).map(str::to_owned));
     let network = table.take("network").and_then(|field| read_network(field, problems));
     let resources = read_resources(table.take("resources"), problems);
     let overhead = read_overhead(table.take("overhead"), problems);
-    let essential = table.take("essential").and_then(|field| field.boolean(problems)).unwrap_or(false);
-    let on_failure =
-        table.take("on-failure").map(|field| read_on_failure(field, essential, machine, problems));
+    let Failure { essential, on_failure, escalation } = read_failure(&mut table, machine, problems);
     let volumes = read_volumes(table.take("volumes"), problems);
     let surroundings = Surroundings {
         volumes: volumes.iter().map(|(name, _)| name.as_ref().map(|name| *name.get_ref())).collect(),
@@ -113,7 +119,10 @@ pub(super) fn read_pod(
             initial: Duration::ZERO,
             max: Duration::ZERO,
             reset: Duration::ZERO,
+            jitter: 0,
         }),
+        restart_sidecars_during_termination: restart_sidecars.unwrap_or(false),
+        active_deadline,
         after: Vec::new(),
         volumes: volumes.into_iter().filter_map(|(_, volume)| volume).collect(),
         init_containers: 0..init_count,
@@ -122,33 +131,10 @@ pub(super) fn read_pod(
         overhead,
         qos_class,
         essential,
-        on_failure: on_failure.unwrap_or(OnFailure::Nothing),
+        on_failure,
+        escalation,
     };
     PodFile { file, pod, containers, name, after }
-}
-
-fn read_on_failure(
-    field: Field<'_>,
-    essential: bool,
-    machine: &MachineFile,
-    problems: &mut ProblemList<'_>,
-) -> OnFailure {
-    let choices = [
-        ("nothing", OnFailure::Nothing),
-        ("restart", OnFailure::Restart),
-        ("reboot", OnFailure::Reboot),
-        ("rescue", OnFailure::Rescue),
-    ];
-    let chosen = field.choice(&choices, problems).unwrap_or(OnFailure::Nothing);
-    if !essential {
-        let help = "add essential = true: only such a pod may do something to the machine";
-        field.refuse(problems, "is for essential pods", "this pod is not essential", help);
-    }
-    // Where the machine file could not be read, nobody knows.
-    if chosen == OnFailure::Rescue && machine.is_complete && machine.machine.rescue.is_none() {
-        refuse_rescue(&field, problems);
-    }
-    chosen
 }
 
 fn read_after(field: Option<Field<'_>>, problems: &mut ProblemList<'_>) -> Vec<Spanned<String>> {

@@ -93,6 +93,16 @@ pub(super) fn parse_cpu(text: &str) -> Result<u64, Reason> {
     if millis > CPU_MILLIS_MAX { Err("more than 1000 CPUs") } else { Ok(millis) }
 }
 
+/// Reads "0.1", "1"; gives thousandths, 0 to 1000.
+pub(super) fn parse_fraction(text: &str) -> Result<u16, Reason> {
+    let (number, "") = split_number(text)? else { return Err("not a number") };
+    if !number.is_whole_times(1000) {
+        return Err("finer than a thousandth");
+    }
+    let thousandths = number.times(1000).and_then(|thousandths| u16::try_from(thousandths).ok());
+    thousandths.filter(|thousandths| *thousandths <= 1000).ok_or("more than 1")
+}
+
 /// A decimal number: `digits / 10^decimals`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Number {
@@ -181,6 +191,18 @@ pub(crate) fn write_cpu(millis: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fractions_are_read() {
+        for (text, thousandths) in
+            [("0", Ok(0)), ("0.1", Ok(100)), ("0.125", Ok(125)), ("1", Ok(1000)), ("1.0", Ok(1000))]
+        {
+            assert_eq!(parse_fraction(text), thousandths, "{text}");
+        }
+        for text in ["1.001", "0.0001", "10%", "-0.1", "70000", ""] {
+            assert!(parse_fraction(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn durations_are_read() {

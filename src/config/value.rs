@@ -141,6 +141,31 @@ impl<'t> Field<'t> {
         self.quantity(problems, "a number of CPUs", quantity::parse_cpu, HELP)
     }
 
+    /// A part of one, in thousandths of it.
+    pub(super) fn fraction(&self, problems: &mut ProblemList<'_>) -> Option<u16> {
+        const HELP: &str = "write a number from 0 to 1 with at most three decimals, without quotes: 0.1";
+        let text = match self.value.get_ref() {
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+            DeValue::Float(number) => number.as_str(),
+            DeValue::Integer(_)
+            | DeValue::String(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => {
+                self.refuse_type(problems, "a number from 0 to 1", HELP);
+                return None;
+            }
+        };
+        match quantity::parse_fraction(text) {
+            Ok(thousandths) => Some(thousandths),
+            Err(reason) => {
+                self.refuse(problems, "is not a number from 0 to 1", reason, HELP);
+                None
+            }
+        }
+    }
+
     /// Numbers are taken in quotes or without; both are read from their text.
     fn quantity(
         &self,

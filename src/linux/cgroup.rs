@@ -65,6 +65,8 @@ pub struct Tree {
     given: bool,
     /// Where each controller's files are, if it can be used.
     homes: [(Controller, Option<Home>); 3],
+    /// Whether the OOM killer is to take all processes of a container together.
+    oom_kill_together: bool,
     /// Where we were before, to go back to in the end.
     former: Option<PathBuf>,
     inotify: Inotify,
@@ -105,7 +107,9 @@ impl Tree {
     /// Finds the hierarchies, removes what an earlier supervisor left in them, makes our root and
     /// moves this process into it. Without `root`: the cgroup that this process is in if a service
     /// manager has delegated it, else `/outrigger`. In the error: the path and the system's reason.
-    pub fn open(root: Option<&str>) -> Result<Tree, String> {
+    ///
+    /// `oom_kill_together`: whether the OOM killer is to take all processes of a container.
+    pub fn open(root: Option<&str>, oom_kill_together: bool) -> Result<Tree, String> {
         let mountinfo = read_text(Path::new("/proc/self/mountinfo"))?;
         let layout = Layout::parse(&mountinfo);
         if layout.unified.is_none() && layout.legacy.is_empty() {
@@ -120,8 +124,17 @@ impl Tree {
         };
         let given = own.starts_with(&root);
         let homes = Controller::ALL.map(|controller| (controller, None));
-        let mut tree =
-            Tree { layout, root, given, homes, former: None, inotify, watches: Vec::new(), lock: None };
+        let mut tree = Tree {
+            layout,
+            root,
+            given,
+            homes,
+            oom_kill_together,
+            former: None,
+            inotify,
+            watches: Vec::new(),
+            lock: None,
+        };
         tree.lock = Some(tree.lock_root()?);
         if let Err(error) = tree.remove_leftovers() {
             // What is not ours is left alone; a root that was made for its lock alone is not.
@@ -222,7 +235,7 @@ impl Tree {
         let path = self.container(pod, container);
         self.make(&path)?;
         self.limit(&path, resources)?;
-        if let Some(memory) = self.memory().filter(|memory| memory.unified) {
+        if let Some(memory) = self.memory().filter(|memory| memory.unified && self.oom_kill_together) {
             cgroup_limits::kill_together(&memory.mount.join(&path));
         }
         if let Some(unified) = &self.layout.unified {
@@ -302,8 +315,14 @@ impl Tree {
 
     /// Whether `pid` is one of a container's processes.
     pub fn has_process(&self, pod: &str, container: &str, pid: Pid) -> bool {
+        self.processes_of(pod, container).contains(&pid)
+    }
+
+    /// A container's processes; some of them more than once, where it has cgroups in several
+    /// hierarchies.
+    pub fn processes_of(&self, pod: &str, container: &str) -> Vec<Pid> {
         let path = self.container(pod, container);
-        self.mounts().any(|mount| processes(&mount.join(&path)).is_ok_and(|pids| pids.contains(&pid)))
+        self.mounts().filter_map(|mount| processes(&mount.join(&path)).ok()).flatten().collect()
     }
 
     /// Whether the OOM killer took a process of a container since its cgroup was made, which is for
@@ -443,7 +462,9 @@ impl Tree {
         let mut names: Vec<_> =
             self.mounts().flat_map(|mount| directories(&mount.join(&self.root))).collect();
         names.retain(|name| !own.starts_with(self.root.join(name)) && !self.is_foreign(name));
-        names.sort();
+        // That of the supervisor last: by it the next one knows that the others are ours, should this
+        // one be killed in between.
+        names.sort_by(|one, other| (one == SUPERVISOR, one).cmp(&(other == SUPERVISOR, other)));
         names.dedup();
         let ours = self.mounts().any(|mount| mount.join(&self.root).join(SUPERVISOR).is_dir());
         if let Some(name) = names.first().filter(|_| !ours && !self.given) {

@@ -15,17 +15,19 @@ use nix::unistd::Pid;
 use super::call::{Call, Process, Program, Voice, describe_status};
 use super::cgroup::Entrance;
 use super::host_process::Execution;
+use super::notify_socket::NotifySocket;
 use super::output::Writers;
-use super::prober::{Try, position};
+use super::prober::Try;
 use super::reactor::{CallSlot, Interest, Token};
 use super::state_directory::{make_directory, remove_directory, write_file};
-use super::{Host, regular_file, runtime, spawn, text, volumes};
-use crate::config::plan::{Container, ContainerId, Image, Pod, Resources, Rootfs};
+use super::{Host, regular_file, runtime, spawn, termination_message, text, volumes};
+use crate::config::plan::{Container, ContainerId, Image, Pod, Resources, Rootfs, TerminationMessagePolicy};
 use crate::config::qos;
 use crate::limits::FILE_BYTES_MAX;
 use crate::log::stream::Labels;
 use crate::oci::bundle;
 use crate::oci::command::{self, Runtime, container_id};
+use crate::oci::notify::Notify;
 use crate::oci::spec::{self, DeviceKind, DeviceNumber, Facts};
 use crate::supervisor::action::ContainerAction;
 use crate::supervisor::event::{ContainerEvent, Event};
@@ -48,9 +50,13 @@ pub struct Body {
     /// A host process that was started and is not its program yet.
     pub(super) execution: Option<Execution>,
     pub(super) tries: [Option<Try>; 3],
+    /// Where it says that it is ready and well, if it is to.
+    pub(super) notify: Option<NotifySocket>,
     pub(super) hook: Option<(HookKind, Try)>,
     /// It is being removed; the instance's events are answered with that.
     pub(super) removing: bool,
+    /// Instance and restarts before: its output may end when the next one is there already.
+    former: (Instance, u32),
 }
 
 /// A number of at most ten digits and a newline; more is no pid file.
@@ -109,16 +115,17 @@ impl Host {
             ContainerAction::Create { restarts } => {
                 if let Some(body) = self.body_mut(place.id) {
                     // What came before is gone, by the core's order.
-                    *body = Body { instance, restarts, ..Body::default() };
+                    let former = (body.instance, body.restarts);
+                    *body = Body { instance, restarts, former, ..Body::default() };
                 }
-                let begun = match &place.container.image {
+                let begun = self.open_notify_socket(place).and_then(|()| match &place.container.image {
                     Image::HostProcess(_) => self.create_host_process(place),
                     Image::Bundle(_) => self.create_once_identified(place, false),
                     Image::Rootfs(rootfs) => {
                         let has_read_only_mount = rootfs.mounts.iter().any(|mount| mount.read_only);
                         self.create_once_identified(place, has_read_only_mount && self.has_mount_setattr)
                     }
-                };
+                });
                 if let Err(error) = begun {
                     self.tell(place.id, ContainerEvent::CreateFailed(failure(&error)));
                 }
@@ -144,6 +151,7 @@ impl Host {
                 if let Some(body) = self.body_mut(place.id) {
                     body.removing = true;
                     body.tries = [None, None, None];
+                    body.notify = None;
                     body.hook = None;
                 }
                 self.go_on_removing(place);
@@ -167,6 +175,23 @@ impl Host {
     pub(super) fn tell(&mut self, id: ContainerId, event: ContainerEvent) {
         let instance = self.body(id).map(|body| body.instance).unwrap_or_default();
         self.events.push_back(Event::Container(id, instance, event));
+    }
+
+    /// Tells how the output of instances has ended.
+    pub(super) fn tell_last_lines(&mut self) {
+        for (ending, lines) in self.output.take_endings() {
+            let id = ContainerId(ending.position);
+            let Some(body) = self.body(id) else { continue };
+            let known = [(body.instance, body.restarts), body.former];
+            // What is older than that is in no status any more.
+            if let Some((instance, _)) = known.into_iter().find(|(_, restarts)| *restarts == ending.instance)
+            {
+                self.at_place(id, |host, place| {
+                    let lines = ContainerEvent::LastLines(termination_message::last_lines(&lines, place.pod));
+                    host.events.push_back(Event::Container(id, instance, lines));
+                });
+            }
+        }
     }
 
     /// Does `go_on` for a container, with its place.
@@ -277,6 +302,10 @@ impl Host {
             container: &place.container.name,
             instance: self.body(place.id).map_or(0, |body| body.restarts),
             position: place.id.0,
+            last_lines: match place.container.termination_message.policy {
+                TerminationMessagePolicy::File => false,
+                TerminationMessagePolicy::FallbackToLogsOnError => true,
+            },
         };
         let writers = self.output.open(labels);
         writers.map_err(|error| format!("cannot make the log pipes: {}", super::reason(&error)))
@@ -284,13 +313,23 @@ impl Host {
 
     fn config_json(&self, place: &Place<'_>) -> Result<Vec<u8>, String> {
         let cgroups_path = self.cgroups.payload_path(&place.pod.name, &place.container.name);
+        let socket = self.notify_path(place);
+        let notify = place.container.probes.notify.zip(socket.as_deref());
+        let notify =
+            notify.map(|(notify, socket)| Notify { socket, watchdog_timeout: notify.watchdog_timeout });
         let rootfs = match &place.container.image {
             Image::Rootfs(rootfs) => rootfs,
             Image::Bundle(path) => {
                 let file = path.join("config.json");
                 let config = regular_file::read(&file, FILE_BYTES_MAX)?;
-                let adapted = bundle::adapt(&config, &text(path), &cgroups_path, self.oom_score_adj(place));
-                return adapted.map_err(|error| error.to_string());
+                let path = text(path);
+                let adapted = bundle::adapt(&config, &path, &cgroups_path, self.oom_score_adj(place), notify);
+                let config = adapted.map_err(|error| error.to_string())?;
+                return match (self.make_message_file(place)?, &place.container.termination_message.path) {
+                    (Some(file), Some(at)) => bundle::mount_file(&config, &path, &text(&file), at)
+                        .map_err(|error| error.to_string()),
+                    (None, _) | (Some(_), None) => Ok(config),
+                };
             }
             Image::HostProcess(_) => return Err("a host process has no config.json".to_owned()),
         };
@@ -301,6 +340,7 @@ impl Host {
         let volumes = volumes::paths(place.pod, &self.state.pod(&place.pod.name))?;
         let network = self.networks.get(place.container.pod.index()).and_then(Option::as_ref);
         let network = network.map(super::NetworkNamespace::path);
+        let message_file = self.make_message_file(place)?;
         let facts = Facts {
             cgroups_path: &cgroups_path,
             devices: &devices,
@@ -310,7 +350,11 @@ impl Host {
             cgroup_namespace: self.cgroups.is_unified() && !self.is_placed_by_us(),
             recursive_read_only: self.runtime.as_ref().is_some_and(Runtime::has_recursive_mount_options)
                 && self.has_mount_setattr,
+            termination_message: message_file
+                .as_deref()
+                .zip(place.container.termination_message.path.as_deref()),
             oom_score_adj: self.oom_score_adj(place),
+            notify,
         };
         spec::generate(place.container, rootfs, &facts).map_err(|error| error.to_string())
     }
@@ -472,7 +516,7 @@ impl Host {
                 }
             }
             CallSlot::Exec(kind) => {
-                if let Some(Some(Try::Exec(call))) = body.tries.get_mut(position(kind)) {
+                if let Some(Some(Try::Exec(call))) = body.tries.get_mut(kind.index()) {
                     call.read_output();
                 }
             }
@@ -538,7 +582,7 @@ impl Host {
             if body.lifecycle.as_ref().is_some_and(|(_, call)| call.process.pid == pid) {
                 return Some((id, Ended::Lifecycle));
             }
-            let exec = |kind: &ProbeKind| match body.tries.get(position(*kind)) {
+            let exec = |kind: &ProbeKind| match body.tries.get(kind.index()) {
                 Some(Some(Try::Exec(call))) => call.process.pid == pid,
                 Some(Some(Try::Network(_)) | None) | None => false,
             };
@@ -567,6 +611,7 @@ impl Host {
     /// Before its removal: the cgroup knows whether the OOM killer came.
     fn tell_exited(&mut self, place: &Place<'_>, status: ExitStatus) {
         let oom_killed = self.cgroups.had_oom_kill(&place.pod.name, &place.container.name);
+        self.tell_message(place);
         self.tell(place.id, ContainerEvent::Exited(Exit { status, oom_killed }));
     }
 

@@ -341,7 +341,7 @@ mod tests {
     const PLAIN: Style = Style { terminal: false, colour: false, journal: false };
 
     fn labels(instance: u32) -> Labels<'static> {
-        Labels { pod: "web", container: "app", instance, position: 0 }
+        Labels { pod: "web", container: "app", instance, position: 0, last_lines: false }
     }
 
     fn push(sink: &mut Sink, text: &str) {

@@ -22,8 +22,9 @@ use super::clock::wall_time;
 use super::log_sink::Sink;
 use super::log_socket::{self, Buffer, Received};
 use crate::log::cri;
+use crate::log::last_lines::LastLines;
 use crate::log::line::{Lines, Piece};
-use crate::log::message::{Destination, FromLogWriter, MESSAGE_BYTES_MAX, ToLogWriter};
+use crate::log::message::{Destination, Ending, FromLogWriter, MESSAGE_BYTES_MAX, ToLogWriter};
 use crate::log::stream::{Labels, Source, Standard, StreamId};
 use crate::log::terminal::{Column, Names, Style};
 use crate::log::wall_time::WallTime;
@@ -132,6 +133,8 @@ struct Outlet {
     standard: Standard,
     /// Position in [`Sinks::logs`]; `None` is standard output or error.
     log: Option<usize>,
+    /// Whose last lines are kept, if they are.
+    ending: Option<Ending>,
 }
 
 /// What one read of a stream gave.
@@ -254,6 +257,10 @@ impl LogWriter {
     fn report_ended(&mut self) {
         for (id, outlet) in self.ended.drain(..) {
             self.sinks.release(&outlet);
+            if let Some((ending, lines)) = outlet.ending.and_then(|ending| self.sinks.end(ending)) {
+                let message = FromLogWriter::LastLines(ending, &lines).encode();
+                let _ = log_socket::send(self.socket.as_fd(), &message, None, MsgFlags::empty());
+            }
             let message = FromLogWriter::Drained(id).encode();
             // It only fails if the supervisor is gone, which the next turn finds out.
             let _ = log_socket::send(self.socket.as_fd(), &message, None, MsgFlags::empty());
@@ -290,6 +297,8 @@ struct Sinks {
     /// for both keeps their lines in order.
     stderr: Option<Sink>,
     logs: Vec<Option<Log>>,
+    /// The last lines of instances, and how many of their streams are open.
+    endings: Vec<(Ending, LastLines, u8)>,
     names: Names,
     /// `None`: containers' lines go to standard output and error.
     directory: Option<PathBuf>,
@@ -311,6 +320,7 @@ impl Sinks {
             stdout: Sink::standard(stdout.file, stdout.style, names),
             stderr: (!same).then(|| Sink::standard(stderr.file, stderr.style, names)),
             logs: Vec::new(),
+            endings: Vec::new(),
             names,
             directory: None,
         })
@@ -330,8 +340,11 @@ impl Sinks {
     fn outlet(&mut self, source: Source<'_>) -> Outlet {
         let column = Column::new(self.names, source);
         match source {
-            Source::Supervisor => Outlet { column, standard: Standard::Error, log: None },
-            Source::Container { labels, standard } => Outlet { column, standard, log: self.open_log(labels) },
+            Source::Supervisor => Outlet { column, standard: Standard::Error, log: None, ending: None },
+            Source::Container { labels, standard } => {
+                let (log, ending) = (self.open_log(labels), self.keep_last_lines(labels));
+                Outlet { column, standard, log, ending }
+            }
         }
     }
 
@@ -359,6 +372,31 @@ impl Sinks {
                 Some(self.logs.len() - 1)
             }
         }
+    }
+
+    /// The last lines of an instance, which its two streams share.
+    fn keep_last_lines(&mut self, labels: Labels<'_>) -> Option<Ending> {
+        let ending = Ending { position: labels.position, instance: labels.instance };
+        if !labels.last_lines {
+            return None;
+        }
+        match self.endings.iter_mut().find(|(known, ..)| *known == ending) {
+            Some((.., streams)) => *streams = streams.saturating_add(1),
+            None => self.endings.push((ending, LastLines::default(), 1)),
+        }
+        Some(ending)
+    }
+
+    /// One of its streams does not write any more. The lines, if it was the last.
+    fn end(&mut self, ending: Ending) -> Option<(Ending, Vec<u8>)> {
+        let position = self.endings.iter().position(|(known, ..)| *known == ending)?;
+        let (.., streams) = self.endings.get_mut(position)?;
+        *streams = streams.saturating_sub(1);
+        if *streams > 0 {
+            return None;
+        }
+        let (ending, lines, _) = self.endings.swap_remove(position);
+        Some((ending, lines.into_bytes()))
     }
 
     /// A stream does not write any more; its last lines are flushed.
@@ -413,6 +451,11 @@ impl Sinks {
             (None, Standard::Output | Standard::Error, _) => &mut self.stdout,
         };
         sink.push(&outlet.column, outlet.standard, time, piece);
+        if let Some(ending) = outlet.ending {
+            if let Some((_, lines, _)) = self.endings.iter_mut().find(|(known, ..)| *known == ending) {
+                lines.push(piece);
+            }
+        }
     }
 
     fn flush(&mut self) {

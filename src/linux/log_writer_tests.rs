@@ -92,7 +92,7 @@ fn wait_until_drained(output: &mut Output) {
 }
 
 fn labels(container: &str, instance: u32) -> Labels<'_> {
-    Labels { pod: "web", container, instance, position: 0 }
+    Labels { pod: "web", container, instance, position: 0, last_lines: false }
 }
 
 fn open(output: &mut Output, container: &str) -> (File, File) {
@@ -375,4 +375,31 @@ fn garbage_ends_the_log_writer_with_an_error() {
         let error = Running::new(theirs).thread.join().unwrap().unwrap_err();
         assert!(error.to_string().starts_with(expected), "{error}");
     }
+}
+
+#[test]
+fn the_end_of_an_output_is_told_where_it_is_wanted() {
+    let mut output = Output::new(Destination::Terminal, NAMES).unwrap();
+    let log_writer = Running::attached_to(&mut output);
+    let wanted = Labels { last_lines: true, position: 7, ..labels("app", 3) };
+    let Writers { stdout, stderr } = output.open(wanted).unwrap();
+    let (mut stdout, mut stderr) = (File::from(stdout), File::from(stderr));
+    stdout.write_all(b"one\n").unwrap();
+    let (mut other, other_stderr) = open(&mut output, "other");
+    other.write_all(b"not wanted\n").unwrap();
+    drop((stdout, other, other_stderr));
+    // The second line comes when the first stream has ended: what came first stands first.
+    while output.open_streams() > 1 {
+        assert!(readable(&output, DEADLINE_MS), "{output:?}");
+        output.handle_events();
+    }
+    assert_eq!(output.take_endings(), [], "its standard error is still open");
+    stderr.write_all(b"cannot open \xff").unwrap();
+    drop(stderr);
+    wait_until_drained(&mut output);
+    let ending = Ending { position: 7, instance: 3 };
+    assert_eq!(output.take_endings(), [(ending, b"one\ncannot open \xff".as_slice().into())]);
+    assert_eq!(output.take_endings(), []);
+    output.detach();
+    log_writer.finish();
 }

@@ -8,16 +8,20 @@ pub mod capacity;
 pub mod cgroup;
 pub mod cgroup_layout;
 pub mod cgroup_limits;
+pub mod chance;
 pub mod clock;
 pub mod console;
 pub mod container;
+pub mod container_path;
 pub mod crash;
 pub mod delegation;
+pub mod descendants;
 pub mod file_systems;
 pub mod hooks;
 pub mod host_process;
 pub mod initramfs;
 pub mod job;
+pub mod kept_state;
 pub mod kernel_modules;
 pub mod kmsg;
 pub mod log_sink;
@@ -30,6 +34,7 @@ pub mod mounts;
 pub mod network_namespace;
 pub mod network_probe;
 pub mod notify;
+pub mod notify_socket;
 pub mod oom_score;
 pub mod output;
 pub mod pid1;
@@ -47,6 +52,7 @@ pub mod sources;
 pub mod spawn;
 pub mod standard_streams;
 pub mod state_directory;
+pub mod termination_message;
 pub mod unmount;
 pub mod volumes;
 pub mod watchdog;
@@ -67,6 +73,7 @@ use self::call::Process;
 use self::cgroup::Tree;
 use self::clock::Timer;
 use self::container::Body;
+use self::kept_state::KeptState;
 use self::network_namespace::NetworkNamespace;
 use self::oom_score::OomScore;
 use self::output::Output;
@@ -106,6 +113,7 @@ pub struct Host {
     signals: Signals,
     timer: Timer,
     state: StateDirectory,
+    kept: KeptState,
     cgroups: Tree,
     runtime: Option<Runtime>,
     spawner: Spawner,
@@ -115,6 +123,8 @@ pub struct Host {
     output: Output,
     log_writer: Option<Process>,
     log_writer_retry_at: Option<Instant>,
+    /// When the next of the probes connects again whose connection was refused.
+    probes_again_at: Option<Instant>,
     /// One for each container of the plan.
     bodies: Box<[Body]>,
     /// One for each pod of the plan.
@@ -153,12 +163,15 @@ impl Host {
             Some((plan.pods.get(container.pod.index())?.name.as_str(), container.name.as_str()))
         });
         let output = Output::new(destination, Names::new(containers));
-        let opened = Tree::open(plan.machine.cgroup_root.as_deref()).and_then(|tree| {
-            state.remove_leftovers()?;
+        let machine = &plan.machine;
+        let tree = Tree::open(machine.cgroup_root.as_deref(), !machine.single_process_oom_kill);
+        let opened = tree.and_then(|tree| {
+            let (kept, said) = KeptState::read(&state, &plan);
+            state.remove_leftovers(&kept.survivors(&plan))?;
             let output = output.map_err(|error| format!("cannot make the log pipes: {}", reason(&error)))?;
-            Ok((tree, output))
+            Ok((tree, output, kept, said))
         });
-        let (cgroups, output) = match opened {
+        let (cgroups, output, kept, said) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 state.release();
@@ -172,6 +185,7 @@ impl Host {
             timer,
             cgroups,
             state,
+            kept,
             runtime: None,
             spawner: Spawner::prepare(),
             oom_score,
@@ -179,6 +193,7 @@ impl Host {
             output,
             log_writer: None,
             log_writer_retry_at: None,
+            probes_again_at: None,
             bodies: plan.containers.iter().map(|_| Body::default()).collect(),
             networks: plan.pods.iter().map(|_| None).collect(),
             strangers: HistoryBuffer::new(),
@@ -194,6 +209,7 @@ impl Host {
                 if let Some(why) = unprotected {
                     host.write_line(Severity::Info, &why);
                 }
+                said.iter().for_each(|text| host.write_line(Severity::Warning, text));
                 Ok(host)
             }
             Err(error) => {
@@ -227,8 +243,11 @@ impl Host {
                     Ok(()) => Event::PodSetUp(id),
                     Err(error) => {
                         // Half of it may be there; what cannot be removed now is found by the
-                        // next try, or by the next supervisor.
-                        let _ = self.tear_down_pod(id);
+                        // next try, or by the next supervisor. Volumes that were there before
+                        // stay: what is in them is counted on.
+                        if !self.kept.survives(id) {
+                            let _ = self.tear_down_pod(id);
+                        }
                         Event::PodSetUpFailed(id, failure(&error))
                     }
                 };
@@ -289,7 +308,8 @@ impl Host {
         if !self.events.is_empty() {
             return;
         }
-        let deadline = [deadline, self.log_writer_retry_at, feed_at].into_iter().flatten().min();
+        let deadline =
+            [deadline, self.log_writer_retry_at, self.probes_again_at, feed_at].into_iter().flatten().min();
         let deadline = if self.reap_again { Some(Instant::ZERO) } else { deadline };
         if let Err(errno) = self.timer.arm(deadline) {
             // Cannot happen with a time that is valid; without a timer, waiting could be for ever.
@@ -307,13 +327,17 @@ impl Host {
                 Token::Signals => self.take_signals(),
                 Token::Timer => self.timer.acknowledge(),
                 Token::Cgroups => self.look_for_empty_cgroups(),
-                Token::LogWriter => self.output.handle_events(),
+                Token::LogWriter => {
+                    self.output.handle_events();
+                    self.tell_last_lines();
+                }
                 Token::FirstProcess(id) => {
                     // Ended, and to be reaped below; its descriptor stays readable until then.
                     self.unwatch_first_process(id);
                 }
                 Token::Execution(id) => self.note_execution(id),
                 Token::Probe(id, kind) => self.advance_probe(id, kind),
+                Token::Notices(id) => self.read_notices(id),
                 Token::Hook(id) => self.advance_hook(id),
                 Token::CallOutput(id, slot) => self.read_call_output(id, slot),
             }
@@ -321,6 +345,7 @@ impl Host {
         // In every turn, not only after SIGCHLD: that may be seen one turn later than the end, and
         // a deadline must not overtake it.
         self.reap();
+        self.connect_probes_again();
         self.restart_log_writer();
     }
 
@@ -364,8 +389,12 @@ impl Host {
         let plan = Rc::clone(&self.plan);
         let Some(pod) = plan.pods.get(id.index()) else { return Ok(()) };
         self.cgroups.make_pod(&pod.name, &pod.resources)?;
-        volumes::make(pod, &self.state.pod(&pod.name))?;
-        let isolated = plan.containers.get(pod.containers()).unwrap_or_default().iter().any(
+        if !self.kept.survives(id) {
+            volumes::make(pod, &self.state.pod(&pod.name))?;
+        }
+        let containers = plan.containers.get(pod.containers()).unwrap_or_default();
+        termination_message::make(containers, &self.state.pod(&pod.name))?;
+        let isolated = containers.iter().any(
             |container| matches!(&container.image, Image::Rootfs(rootfs) if rootfs.network == Network::None),
         );
         if let Some(network) = self.networks.get_mut(id.index()) {
@@ -373,6 +402,7 @@ impl Host {
                 *network = Some(NetworkNamespace::make()?);
             }
         }
+        self.kept.forget_survivor(id);
         Ok(())
     }
 
@@ -382,6 +412,8 @@ impl Host {
         if let Some(network) = self.networks.get_mut(id.index()) {
             *network = None;
         }
+        self.kept.forget_survivor(id);
+        termination_message::remove(&self.state.pod(&pod.name))?;
         volumes::remove(pod, &self.state.pod(&pod.name))?;
         self.cgroups.remove_pod(&pod.name)
     }

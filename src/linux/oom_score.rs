@@ -29,9 +29,10 @@ impl OomScore {
         let score = OomScore::from_found(found, lowered.is_ok());
         let why = lowered.err().map(|error| {
             format!(
-                "cannot set oom_score_adj of the supervisor to {OWN}: {}; it and all containers have at least {}",
-                super::reason(&error),
-                score.given
+                "the OOM killer is not told to spare the supervisor: oom_score_adj stays {} ({}), and no \
+                 container has less",
+                score.given,
+                super::reason(&error)
             )
         });
         (score, why)

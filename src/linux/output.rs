@@ -19,7 +19,7 @@ use nix::unistd::pipe2;
 
 use super::log_socket::{self, Buffer, Received};
 use crate::limits::STREAMS_MAX;
-use crate::log::message::{Destination, FromLogWriter, MESSAGE_BYTES_MAX, ToLogWriter};
+use crate::log::message::{Destination, Ending, FromLogWriter, MESSAGE_BYTES_MAX, ToLogWriter};
 use crate::log::stream::{Labels, Source, Standard, StreamId};
 use crate::log::terminal::Names;
 use crate::supervisor::report::Severity;
@@ -65,6 +65,8 @@ pub struct Output {
     lines_lost: u64,
     /// Whether `epoll` reports room for lines.
     lines_awaited: bool,
+    /// What was told and not taken yet: at most what one turn receives.
+    endings: Vec<(Ending, Box<[u8]>)>,
 }
 
 /// The log writer's side that we hold.
@@ -108,6 +110,7 @@ impl Output {
             lines,
             lines_lost: 0,
             lines_awaited: false,
+            endings: Vec::new(),
         })
     }
 
@@ -193,6 +196,12 @@ impl Output {
         }
     }
 
+    /// How the output of instances has ended, as far as that was asked for and told since the
+    /// last call.
+    pub fn take_endings(&mut self) -> Vec<(Ending, Box<[u8]>)> {
+        core::mem::take(&mut self.endings)
+    }
+
     /// Streams of containers that are not drained yet.
     pub fn open_streams(&self) -> usize {
         self.streams.iter().skip(1).flatten().count()
@@ -246,6 +255,9 @@ impl Output {
                 Ok(Received::Message(length, _)) => {
                     match FromLogWriter::decode(buffer.get(..length).unwrap_or_default()) {
                         Ok(FromLogWriter::Drained(stream)) => self.close(stream),
+                        Ok(FromLogWriter::LastLines(ending, lines)) => {
+                            self.endings.push((ending, lines.into()));
+                        }
                         Err(_) => self.detach(),
                     }
                 }
@@ -374,7 +386,7 @@ mod tests {
     const NAMES: Names = Names { width: 9, with_pod: false };
 
     fn labels(instance: u32) -> Labels<'static> {
-        Labels { pod: "web", container: "app", instance, position: 0 }
+        Labels { pod: "web", container: "app", instance, position: 0, last_lines: false }
     }
 
     fn ready(output: &Output) -> bool {
@@ -493,7 +505,7 @@ mod tests {
     #[test]
     fn names_that_are_no_labels_are_refused() {
         let mut output = Output::new(Destination::Terminal, NAMES).unwrap();
-        let labels = Labels { pod: "..", container: "app", instance: 0, position: 0 };
+        let labels = Labels { pod: "..", container: "app", instance: 0, position: 0, last_lines: false };
         assert_eq!(output.open(labels).unwrap_err().kind(), ErrorKind::InvalidInput);
         assert_eq!(output.open_streams(), 0);
     }

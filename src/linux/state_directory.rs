@@ -5,6 +5,9 @@
 //! <state>/runtime/                      what the OCI runtime remembers
 //! <state>/containers/<pod>.<container>/ its bundle, and the runtime's log and pid files
 //! <state>/pods/<pod>/volumes/<volume>/  mounts of a tmpfs each
+//! <state>/notify/<number>/socket        where a container says that it is ready
+//! <state>/pods/<pod>/messages/          a tmpfs for the containers' termination messages
+//! <state>/kept/<pod>                    what the next supervisor has to know of a pod that runs
 //! <state>/logs/                         the log files, where they are wanted; they stay
 //! ```
 
@@ -19,6 +22,7 @@ use nix::mount::{MntFlags, umount2};
 
 use super::cgroup_layout::unescape;
 use super::reason;
+use crate::config::plan::ContainerId;
 
 /// The directory, held by us.
 #[derive(Debug)]
@@ -38,15 +42,38 @@ impl StateDirectory {
         Ok(StateDirectory { path: path.to_owned(), lock: Some(lock) })
     }
 
-    /// Unmounts and removes what an earlier supervisor left, after its containers are gone.
-    pub fn remove_leftovers(&self) -> Result<(), String> {
-        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    /// Unmounts and removes what an earlier supervisor left, after its containers are gone. The
+    /// volumes of the pods named stay.
+    pub fn remove_leftovers(&self, but: &[String]) -> Result<(), String> {
+        let stay: Vec<PathBuf> = but.iter().map(|pod| self.pod(pod).join("volumes")).collect();
         // The last mounted first: it may be on one of the others.
-        for mount in mounts_below(&mountinfo, &self.path).iter().rev() {
+        for mount in self.mounts().iter().rev() {
+            if stay.iter().any(|volumes| mount.starts_with(volumes)) {
+                continue;
+            }
             umount2(mount, MntFlags::MNT_DETACH)
                 .map_err(|errno| describe("unmount", mount, &io::Error::from(errno)))?;
         }
-        ["runtime", "containers", "pods"].iter().try_for_each(|name| remove_directory(&self.path.join(name)))
+        let pods = fs::read_dir(self.path.join("pods")).into_iter().flatten().flatten();
+        for pod in pods {
+            if !but.iter().any(|name| pod.file_name().to_str() == Some(name)) {
+                remove_directory(&pod.path())?;
+            }
+        }
+        ["runtime", "containers", "notify"]
+            .iter()
+            .try_for_each(|name| remove_directory(&self.path.join(name)))
+    }
+
+    /// What is mounted below it, in the order in which that was done.
+    pub fn mounts(&self) -> Vec<PathBuf> {
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        mounts_below(&mountinfo, &self.path)
+    }
+
+    /// Where it is kept what the next supervisor has to know of the pods.
+    pub fn kept(&self) -> PathBuf {
+        self.path.join("kept")
     }
 
     /// Where the runtime keeps its records.
@@ -64,6 +91,11 @@ impl StateDirectory {
         self.path.join("pods").join(pod)
     }
 
+    /// Where a container's notify socket is: by a number, since the address of a socket is short.
+    pub fn notify(&self, id: ContainerId) -> PathBuf {
+        self.path.join("notify").join(id.0.to_string())
+    }
+
     /// Where the log files are.
     pub fn logs(&self) -> PathBuf {
         self.path.join("logs")
@@ -71,7 +103,7 @@ impl StateDirectory {
 
     /// Removes what is empty of it, and gives it to the next. Logs stay.
     pub fn release(&mut self) {
-        for name in ["runtime", "containers", "pods"] {
+        for name in ["runtime", "containers", "pods", "kept", "notify"] {
             let _ = fs::remove_dir(self.path.join(name));
         }
         let _ = fs::remove_file(self.path.join("lock"));

@@ -62,7 +62,7 @@ fn path(volume: &Volume, directory: &Path) -> PathBuf {
 }
 
 /// umount2(2), if something is mounted there. Lazily: what is busy goes when it is no longer.
-fn unmount(path: &Path) -> Result<(), String> {
+pub(super) fn unmount(path: &Path) -> Result<(), String> {
     match umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
         // Nothing is mounted there, or nothing is there.
         Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),

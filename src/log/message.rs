@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::stream::{Labels, Source, Standard, StreamId};
 use super::terminal::Names;
-use crate::limits::STREAMS_MAX;
+use crate::limits::{LAST_LINES_BYTES_MAX, STREAMS_MAX};
 
 /// Longest path of the log directory, in bytes (`PATH_MAX` without its NUL).
 pub const PATH_BYTES_MAX: usize = 4095;
@@ -18,6 +18,7 @@ pub const MESSAGE_BYTES_MAX: usize = 4 + PATH_BYTES_MAX;
 const GREETING: u8 = 1;
 const OPEN: u8 = 2;
 const DRAINED: u8 = 3;
+const LAST_LINES: u8 = 4;
 
 /// From the supervisor to the log writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +51,22 @@ pub enum Destination<'a> {
 
 /// From the log writer to the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FromLogWriter {
+pub enum FromLogWriter<'a> {
     /// Nobody can write to this stream any more, and what it held is written.
     Drained(StreamId),
+    /// How the output of an instance has ended, where that was asked for: at most
+    /// `LAST_LINES_BYTES_MAX` bytes of any value. Comes before the second of its streams is
+    /// reported as drained.
+    LastLines(Ending, &'a [u8]),
+}
+
+/// Whose output has ended: see [`Labels`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Position of the container in the plan.
+    pub position: u16,
+    /// How often it was restarted before.
+    pub instance: u32,
 }
 
 /// Bytes that are no message.
@@ -94,6 +108,7 @@ impl<'a> ToLogWriter<'a> {
                         });
                         bytes.extend_from_slice(&labels.instance.to_le_bytes());
                         bytes.extend_from_slice(&labels.position.to_le_bytes());
+                        bytes.push(u8::from(labels.last_lines));
                         bytes.extend_from_slice(labels.pod.as_bytes());
                         bytes.push(b'/');
                         bytes.extend_from_slice(labels.container.as_bytes());
@@ -137,7 +152,7 @@ impl<'a> ToLogWriter<'a> {
     }
 }
 
-impl FromLogWriter {
+impl<'a> FromLogWriter<'a> {
     /// The message as bytes.
     pub fn encode(&self) -> Vec<u8> {
         match self {
@@ -145,17 +160,32 @@ impl FromLogWriter {
                 let [low, high] = stream.0.to_le_bytes();
                 vec![DRAINED, low, high]
             }
+            FromLogWriter::LastLines(Ending { position, instance }, lines) => {
+                let mut bytes = vec![LAST_LINES];
+                bytes.extend_from_slice(&position.to_le_bytes());
+                bytes.extend_from_slice(&instance.to_le_bytes());
+                bytes.extend_from_slice(lines);
+                bytes
+            }
         }
     }
 
     /// The message that these bytes are.
-    pub fn decode(bytes: &[u8]) -> Result<FromLogWriter, Malformed> {
+    pub fn decode(bytes: &'a [u8]) -> Result<FromLogWriter<'a>, Malformed> {
         let mut fields = Fields(bytes);
         match fields.byte()? {
             DRAINED => {
                 let stream = fields.stream()?;
                 fields.end()?;
                 Ok(FromLogWriter::Drained(stream))
+            }
+            LAST_LINES => {
+                let position = u16::from_le_bytes(fields.array()?);
+                let instance = u32::from_le_bytes(fields.array()?);
+                if fields.0.len() > LAST_LINES_BYTES_MAX {
+                    return Err(Malformed("too long"));
+                }
+                Ok(FromLogWriter::LastLines(Ending { position, instance }, fields.0))
             }
             _ => Err(Malformed("kind")),
         }
@@ -191,9 +221,14 @@ impl<'a> Fields<'a> {
     fn labels(&mut self) -> Result<Labels<'a>, Malformed> {
         let instance = u32::from_le_bytes(self.array()?);
         let position = u16::from_le_bytes(self.array()?);
+        let last_lines = match self.byte()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed("last lines")),
+        };
         let names = core::str::from_utf8(self.0).ok().and_then(|names| names.split_once('/'));
         let (pod, container) = names.ok_or(Malformed("names"))?;
-        let labels = Labels { pod, container, instance, position };
+        let labels = Labels { pod, container, instance, position, last_lines };
         if labels.are_valid() { Ok(labels) } else { Err(Malformed("names")) }
     }
 
@@ -213,7 +248,13 @@ mod tests {
         let names = Names { width: 40, with_pod: true };
         let short = Names { width: 9, with_pod: false };
         let path = format!("/{}", "x".repeat(PATH_BYTES_MAX - 1));
-        let labels = Labels { pod: &longest, container: &longest, instance: u32::MAX, position: u16::MAX };
+        let labels = Labels {
+            pod: &longest,
+            container: &longest,
+            instance: u32::MAX,
+            position: u16::MAX,
+            last_lines: true,
+        };
         let source = |standard| Source::Container { labels, standard };
         let last = StreamId(u16::try_from(STREAMS_MAX - 1).unwrap());
         let messages = [
@@ -232,6 +273,12 @@ mod tests {
         for stream in [StreamId(0), StreamId(258), last] {
             let message = FromLogWriter::Drained(stream);
             assert_eq!(FromLogWriter::decode(&message.encode()), Ok(message));
+        }
+        for lines in [b"".as_slice(), b"\xff\n", &[b'x'; LAST_LINES_BYTES_MAX]] {
+            let message = FromLogWriter::LastLines(Ending { position: u16::MAX, instance: u32::MAX }, lines);
+            let bytes = message.encode();
+            assert!(bytes.len() <= MESSAGE_BYTES_MAX);
+            assert_eq!(FromLogWriter::decode(&bytes), Ok(message));
         }
     }
 
@@ -256,22 +303,27 @@ mod tests {
             (b"\x02\x00\x00\x03", "source"),
             (b"\x02\x00\x00\x00x", "too long"),
             (b"\x02\x01\x00\x01\x00\x00\x00", "too short"),
-            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00", "names"),
-            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00pod", "names"),
-            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00pod/", "names"),
-            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00../..", "names"),
-            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00a/b/c", "names"),
-            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00a/\xff", "names"),
+            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00", "too short"),
+            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00\x02", "last lines"),
+            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00\x01", "names"),
+            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00\x00pod", "names"),
+            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00\x00pod/", "names"),
+            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00\x00../..", "names"),
+            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00\x00a/b/c", "names"),
+            (b"\x02\x01\x00\x01\x00\x00\x00\x00\x00\x00\x00a/\xff", "names"),
         ];
         for (bytes, reason) in cases {
             assert_eq!(ToLogWriter::decode(bytes), Err(Malformed(reason)), "{bytes:?}");
         }
+        let too_many_lines = [[4; 7].to_vec(), vec![b'x'; LAST_LINES_BYTES_MAX + 1]].concat();
         let cases: &[(&[u8], &str)] = &[
             (b"", "too short"),
             (b"\x02\x01\x00", "kind"),
             (b"\x03\x01", "too short"),
             (b"\x03\x01\x00\x00", "too long"),
             (b"\x03\xff\xff", "stream"),
+            (b"\x04\x01\x00\x01\x00\x00", "too short"),
+            (&too_many_lines, "too long"),
         ];
         for (bytes, reason) in cases {
             assert_eq!(FromLogWriter::decode(bytes), Err(Malformed(reason)), "{bytes:?}");

@@ -2,6 +2,7 @@
 //! terminals. Pure: `linux/output.rs` and `linux/log_writer.rs` move the bytes.
 
 pub mod cri;
+pub mod last_lines;
 pub mod line;
 pub mod message;
 pub mod stream;

@@ -47,6 +47,8 @@ pub struct Labels<'a> {
     pub instance: u32,
     /// Position of the container in the plan; chooses its colour.
     pub position: u16,
+    /// Whether the log writer is to tell how its output has ended.
+    pub last_lines: bool,
 }
 
 impl Labels<'_> {
@@ -85,11 +87,13 @@ mod tests {
         let long = "a".repeat(NAME_MAX + 1);
         for name in ["", ".", "..", "a/b", "/", "a.b", "A", "ä", "a b", "a\0", long.as_str()] {
             for (pod, container) in [(name, "app"), ("pod", name)] {
-                let labels = Labels { pod, container, instance: 0, position: 0 };
+                let labels = Labels { pod, container, instance: 0, position: 0, last_lines: false };
                 assert!(!labels.are_valid(), "{labels:?}");
             }
         }
         let longest = "a".repeat(NAME_MAX);
-        assert!(Labels { pod: "web-1", container: &longest, instance: 0, position: 0 }.are_valid());
+        let labels =
+            Labels { pod: "web-1", container: &longest, instance: 0, position: 0, last_lines: false };
+        assert!(labels.are_valid());
     }
 }

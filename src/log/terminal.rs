@@ -196,7 +196,10 @@ mod tests {
     const PLAIN: Style = Style { terminal: false, colour: false, journal: false };
 
     fn container<'a>(pod: &'a str, container: &'a str, standard: Standard) -> Source<'a> {
-        Source::Container { labels: Labels { pod, container, instance: 0, position: 1 }, standard }
+        Source::Container {
+            labels: Labels { pod, container, instance: 0, position: 1, last_lines: false },
+            standard,
+        }
     }
 
     fn line(style: Style, names: Names, source: Source<'_>, text: &[u8], continued: bool) -> String {

@@ -1,5 +1,6 @@
 //! What a container has mounted: the system's file systems and its volumes.
 
+use super::notify;
 use super::schema::Mount;
 use super::spec::{Facts, SpecCause, utf8};
 use crate::config::plan;
@@ -44,7 +45,7 @@ const SYSTEM_MOUNTS: [Mount<'static>; 6] = [
     },
 ];
 
-/// The system's mounts, then the volumes: one that is mounted below another comes after it,
+/// The system's mounts, then the volumes and the file for the last words: one that is mounted below another comes after it,
 /// else it would be hidden. The order of the file decides among the others.
 pub(super) fn mounts<'a>(rootfs: &'a plan::Rootfs, facts: &Facts<'a>) -> Result<Vec<Mount<'a>>, SpecCause> {
     let mut volumes = Vec::with_capacity(rootfs.mounts.len());
@@ -57,8 +58,22 @@ pub(super) fn mounts<'a>(rootfs: &'a plan::Rootfs, facts: &Facts<'a>) -> Result<
             options: bind_options(mount.read_only, volume.directory && facts.recursive_read_only),
         });
     }
+    if let Some((file, path)) = facts.termination_message {
+        volumes.push(Mount {
+            destination: path,
+            kind: "bind",
+            source: utf8(file)?,
+            options: &["bind", "rprivate", "rw", "nosuid", "nodev", "noexec"],
+        });
+    }
     volumes.sort_by_key(|mount| mount.destination.split('/').filter(|part| !part.is_empty()).count());
-    Ok(SYSTEM_MOUNTS.into_iter().chain(volumes).collect())
+    let notify = facts.notify.map(|notify| Mount {
+        destination: notify::SOCKET,
+        kind: "bind",
+        source: notify.socket,
+        options: notify::OPTIONS,
+    });
+    Ok(SYSTEM_MOUNTS.into_iter().chain(notify).chain(volumes).collect())
 }
 
 /// Options of a volume's mount. Always `rprivate`: the runtimes' own default lets through what
@@ -78,7 +93,7 @@ fn bind_options(read_only: bool, recursive_read_only: bool) -> &'static [&'stati
 mod tests {
     use super::*;
     use crate::oci::spec::VolumePath;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     #[test]
     fn read_only_holds_for_what_is_mounted_below() {
@@ -123,11 +138,13 @@ mod tests {
             network_namespace: None,
             cgroup_namespace: false,
             recursive_read_only: false,
+            notify: None,
+            termination_message: Some((Path::new("/run/message"), "/y/termination-log")),
             oom_score_adj: 0,
         };
         let mounts = mounts(&rootfs, &facts).unwrap();
         let volumes: Vec<_> =
             mounts.iter().skip(SYSTEM_MOUNTS.len()).map(|mount| mount.destination).collect();
-        assert_eq!(volumes, ["/z", "/a//", "/y", "/a/b", "/a/b/c"]);
+        assert_eq!(volumes, ["/z", "/a//", "/y", "/a/b", "/y/termination-log", "/a/b/c"]);
     }
 }

@@ -6,11 +6,12 @@
 
 use core::time::Duration;
 
-use super::at;
 use super::body::Body;
+use super::facts::{Facts, PodFacts};
 use super::invariants::{Broken, Invariant, require};
-use super::witness::{Facts, PodFacts, Witness};
-use crate::config::plan::{Backoff, Container, Pod, PodId, Role};
+use super::witness::Witness;
+use super::{World, at};
+use crate::config::plan::{Backoff, Container, ContainerId, Pod, PodId, Role};
 use crate::limits::GRACE_MIN;
 use crate::supervisor::probe::ProbeKind;
 use crate::time::Instant;
@@ -50,6 +51,22 @@ impl Member<'_> {
     }
 }
 
+impl World {
+    /// What must hold when all that is known was decided about.
+    pub(super) fn check_turn(&mut self) -> Result<(), Broken> {
+        let deadline = self.supervisor.next_deadline();
+        require(Invariant::Progress, deadline.is_none_or(|at| at > self.now), || {
+            "a deadline that has passed is still waited for".to_owned()
+        })?;
+        let more = self.supervisor.next_action(self.now);
+        require(Invariant::Idempotence, more.is_none(), || format!("asked again, it wants more: {more:?}"))?;
+        require(Invariant::Idempotence, self.supervisor.next_deadline() == deadline, || {
+            "asked again, it names another deadline".to_owned()
+        })?;
+        self.witness.check_due(&self.bodies, self.now)
+    }
+}
+
 impl Witness {
     /// To be asked when the supervisor wants nothing more at `now`.
     pub(super) fn check_due(&self, bodies: &[Body], now: Instant) -> Result<(), Broken> {
@@ -63,6 +80,8 @@ impl Witness {
                     self.check_stopping(id, facts, deadline, bodies, now)?;
                 }
                 Some(_) => {}
+                // All its containers are being stopped, to be started again.
+                None if facts.restarts_all => {}
                 None if facts.is_up => self.check_active(id, pod, bodies, now)?,
                 None => self.check_waiting(pod, facts, bodies)?,
             }
@@ -120,11 +139,12 @@ impl Witness {
                 Broken::new(Invariant::Progress, format!("{} {what} for {since:?}", self.name(member.index)))
             };
             let may_create = member.container.role != Role::Main || passed;
-            let is_stopping = self.stop_requests > 0;
-            if may_create && !is_stopping && passed && !member.facts.was_created {
+            // Who waits in line may have to wait.
+            let is_held_up = self.stop_requests > 0 || self.plan.machine.start_spread.is_some();
+            if may_create && !is_held_up && passed && !member.facts.was_created {
                 return Err(overdue("could be created and is not", now));
             }
-            if may_create && !is_stopping && member.facts.was_created {
+            if may_create && !is_held_up && member.facts.was_created {
                 if let Some(due) = self.restart_due(&member, &pod.restart_backoff) {
                     if now >= due {
                         return Err(overdue("could have been started again", due));
@@ -150,15 +170,23 @@ impl Witness {
     /// When a container that has ended is to be started again. `None`: never, or not yet known.
     fn restart_due(&self, member: &Member, backoff: &Backoff) -> Option<Instant> {
         let removed_at = member.facts.removed_at?;
+        if member.facts.changed || member.facts.restarts_anyway {
+            return None;
+        }
         if member.facts.start_failed {
             let doublings = member.facts.start_failures.min(16);
             let delay = backoff.initial.saturating_mul(1 << doublings).min(backoff.max).max(START_RETRY_MIN);
-            return Some(removed_at.after(delay));
+            return Some(removed_at.after(with_jitter(delay, backoff)));
         }
         let (_, exited_at) = member.facts.exit.filter(|_| member.facts.exit_is_newest)?;
-        self.may_restart(member.container, member.facts).ok()?;
+        let id = ContainerId(u16::try_from(member.index).ok()?);
+        self.may_restart(id, member.container, member.facts).ok()?;
         let pause = member.facts.pause.filter(|(at, _)| exited_at.since(*at) <= backoff.reset);
-        Some(exited_at.after(pause.map_or(Duration::ZERO, |(_, delay)| delay)).max(removed_at))
+        Some(
+            exited_at
+                .after(pause.map_or(Duration::ZERO, |(_, delay)| with_jitter(delay, backoff)))
+                .max(removed_at),
+        )
     }
 
     /// Who is to be told is told, who has not listened is killed, and in the end all is torn down.
@@ -213,6 +241,11 @@ impl Witness {
     }
 }
 
+/// The longest that a pause may be.
+fn with_jitter(pause: Duration, backoff: &Backoff) -> Duration {
+    pause.saturating_add(pause.saturating_mul(u32::from(backoff.jitter)) / 1000)
+}
+
 /// The probe that should have been made by `now`, and since when.
 fn probe_due(member: &Member, now: Instant) -> Option<(ProbeKind, Instant)> {
     if member.facts.pre_stop_at.is_some() || member.facts.sigterm_at.is_some() || member.facts.killed {
@@ -225,7 +258,7 @@ fn probe_due(member: &Member, now: Instant) -> Option<(ProbeKind, Instant)> {
     ProbeKind::ALL.into_iter().zip(&member.facts.tries).find_map(|(kind, tries)| {
         let probe = kind.of(&member.container.probes)?;
         let from = match kind {
-            ProbeKind::Startup if member.facts.initialised_at.is_some() => return None,
+            ProbeKind::Startup if member.facts.startup_succeeded => return None,
             ProbeKind::Startup => started_at,
             ProbeKind::Liveness | ProbeKind::Readiness => member.facts.initialised_at?,
         };

@@ -42,11 +42,15 @@ pub enum Invariant {
     Determinism,
     /// The supervisor takes no memory after it was made.
     NoGrowth,
+    /// Only so many containers come up at one time.
+    StartSpread,
+    /// An essential pod helps itself as often as its escalation says, and no more.
+    Escalation,
 }
 
 impl Invariant {
     /// All of them, in the order of docs/invariants.md.
-    pub const ALL: [Invariant; 18] = [
+    pub const ALL: [Invariant; 20] = [
         Invariant::InitOrder,
         Invariant::PodOrder,
         Invariant::PodLife,
@@ -65,6 +69,8 @@ impl Invariant {
         Invariant::BoundedStop,
         Invariant::Determinism,
         Invariant::NoGrowth,
+        Invariant::StartSpread,
+        Invariant::Escalation,
     ];
 
     /// Its name in docs/invariants.md and in messages.
@@ -88,6 +94,8 @@ impl Invariant {
             Invariant::BoundedStop => "bounded-stop",
             Invariant::Determinism => "determinism",
             Invariant::NoGrowth => "no-growth",
+            Invariant::StartSpread => "start-spread",
+            Invariant::Escalation => "escalation",
         }
     }
 }

@@ -19,6 +19,8 @@
 //! |---|---|---|
 //! | `until` | when to stop looking, for pods that do not end | their end |
 //! | `stops` | list of times at which the stop is requested | none |
+//! | `supervisor-restarts` | list of times at which the supervisor is killed, and the next one begins | none |
+//! | `loses-volumes` | whether no volume outlives the supervisor | false |
 //! | `goals` | (list) what each stop is for: "exit", "power-off", "halt", "reboot", "rescue" | "exit" |
 //! | `has-no-watchdog` | whether the machine file's watchdog is not running, as for an ordinary process | false |
 //! | `shows-probes` | whether the log has a line for each try of a probe | false |
@@ -41,27 +43,45 @@
 //! | `runs` | (list) how long its command runs: duration or "forever" | init container: 1 s, others: forever |
 //! | `exits` | (list) how it ends then: exit code, "signal 11", "unknown" | 0 |
 //! | `oom-killed` | (list) whether the OOM killer took a process of it by then, as the cgroup tells | false |
+//! | `oom-from` | (list) how long its command must have run for that | 0 |
+//! | `message` | the termination message that each run leaves | none |
 //! | `ignores-sigterm` | whether only SIGKILL ends it | false |
 //! | `stops-after` | time from SIGTERM to its end | 100 ms |
 //! | `stops-with` | how it ends after SIGTERM | 0 |
 //! | `killed-after` | time from SIGKILL to its end | 1 ms |
 //! | `unkillable` | whether not even SIGKILL ends it (uninterruptible sleep) | false |
+//! | `changes` | list of times at which its configuration changes | none |
 //! | `post-start`, `pre-stop` | (list) how this hook goes, if it is no sleep: "1s", "fails after 1s", "never" | "1ms" |
 //! | `startup`, `liveness`, `readiness` | (list) answers to this probe: "no, yes from 2s, never from 1m" | "yes" |
+//! | `says` | (list) what it says of itself, by sd_notify(3): "READY=1 at 1s, WATCHDOG=1 at 3s" | nothing |
 //! | **`[[events]]`** | an event that takes its time on the way to the supervisor | |
 //! | `of` | the pod or `<pod>/<container>` that it is about | |
 //! | `event` | its name, as `event_name` writes it | |
 //! | `nth` | which one of these | 1 |
 //! | `arrives-after` | list of delays; one arrival for each, none at all is impossible | |
 //!
-//! Answers to probes: `yes`, `no`, `never` (silence until the try is cancelled), `cannot` (the
-//! try could not be made). An answer comes 1 ms after the question.
+//! Answers to probes: `yes`, `no`, `warns` (yes, with a warning), `never` (silence until the try is
+//! cancelled), `cannot` (the try could not be made). An answer comes 1 ms after the question.
 
+pub mod assumption;
+mod axis;
 mod body;
+pub mod casting;
+pub mod chart;
 mod due;
+mod facts;
+mod ink;
 pub mod invariants;
+mod legend;
+mod names;
+pub mod notation;
+mod pod_witness;
+pub mod recorder;
+pub mod recording;
 pub mod script;
 pub mod timeline;
+pub mod transcript;
+mod volumes;
 mod witness;
 
 use core::time::Duration;
@@ -70,14 +90,17 @@ use std::rc::Rc;
 
 use self::body::Body;
 use self::invariants::{Broken, Invariant, require};
+use self::names::{about, pod_of};
+pub use self::names::{container_of, event_name, path};
 use self::script::{ContainerScript, Detour, PodScript, Script};
 use self::timeline::{Clock, Entry, Subject, What};
 use self::witness::Witness;
 use crate::config::plan::{ContainerId, Plan, PodId};
+use crate::protocol::sd_notify;
 use crate::supervisor::action::Action;
 use crate::supervisor::announcer::Announcer;
 use crate::supervisor::event::{ContainerEvent, Event, Goal};
-use crate::supervisor::hook::HookKind;
+use crate::supervisor::kept::{self, Kept};
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{ExitStatus, Instance, failure};
 use crate::supervisor::report::Report;
@@ -102,8 +125,11 @@ const MOMENT: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug)]
 enum Happening {
     StopRequest(Goal),
+    SupervisorRestarts,
     /// Something ends as it must.
     Ends(Event),
+    /// A container says something of itself.
+    Says(ContainerId, Instance, String),
     /// The runtime call of this number has ended.
     CallReturns(ContainerId, u64),
     /// Its command says that it has started.
@@ -213,11 +239,28 @@ impl World {
             world.supervisor.mind_watchdog();
         }
         world.resolve_names()?;
+        for at in world.script.supervisor_restarts.clone() {
+            world.schedule(at, Happening::SupervisorRestarts);
+        }
         for (nth, at) in world.script.stops.clone().into_iter().enumerate() {
             let goal = world.script.goal(nth);
             world.schedule(at, Happening::StopRequest(goal));
         }
+        for (index, script) in world.container_scripts.clone().into_iter().enumerate() {
+            let id = ContainerId(u16::try_from(index).unwrap_or(u16::MAX));
+            for at in script.changes {
+                world.schedule(at, Happening::Ends(Event::ContainerChanged(id)));
+            }
+        }
         Ok(world)
+    }
+
+    /// The supervisor goes on where one before it was killed, with what that had kept of a pod.
+    /// `survives`: the pod's volumes are still there.
+    #[must_use]
+    pub fn restored(mut self, id: PodId, kept: &[Kept], survives: bool) -> World {
+        self.restore(id, kept, survives);
+        self
     }
 
     /// Keeps no timeline and words no report, which takes most of the time of a world.
@@ -338,6 +381,47 @@ impl World {
         Ok(Some(next))
     }
 
+    /// The supervisor is killed, and everything that runs with it; the next one begins with what
+    /// was kept. `survives`: the volumes of all pods are still there.
+    ///
+    /// # Errors
+    ///
+    /// An invariant is broken.
+    pub fn restart_supervisor(&mut self, survives: bool) -> Result<(), Broken> {
+        let kept: Vec<(PodId, Option<Vec<Kept>>)> =
+            self.supervisor.views().map(|view| (view.id, kept::keep(&view).map(Iterator::collect))).collect();
+        self.supervisor = Supervisor::new(Rc::clone(&self.plan));
+        if !self.script.has_no_watchdog {
+            self.supervisor.mind_watchdog();
+        }
+        self.announcer = self.script.manager.as_ref().map(|manager| Announcer::new(manager.watchdog));
+        self.happenings.retain(|_, happening| {
+            matches!(
+                happening,
+                Happening::StopRequest(_)
+                    | Happening::SupervisorRestarts
+                    | Happening::Ends(Event::ContainerChanged(_))
+            )
+        });
+        for body in &mut self.bodies {
+            body.end_with_supervisor();
+        }
+        self.witness = Witness::new(Rc::clone(&self.plan));
+        for (id, kept) in kept {
+            if let Some(kept) = kept {
+                self.restore(id, &kept, survives);
+            }
+        }
+        self.perform_all()
+    }
+
+    fn restore(&mut self, id: PodId, kept: &[Kept], survives: bool) {
+        self.supervisor.restore(id, kept, survives, self.now);
+        if survives {
+            self.witness.note_kept(id, kept);
+        }
+    }
+
     /// Takes steps until `at`, and stands there: what happens at that time has happened. Returns
     /// how it has ended, if it has.
     ///
@@ -390,6 +474,27 @@ impl World {
         self.check_turn()
     }
 
+    /// Lets time pass until `at`, where nothing happens or is due before: pods may run for ever with
+    /// nothing to do.
+    pub fn pass_time(&mut self, at: Instant) {
+        if self.next_time().is_none_or(|next| next > at) {
+            self.now = self.now.max(at);
+        }
+    }
+
+    /// The container's own command ends so, whatever its script says: for whoever kills it from
+    /// outside. Nothing happens if it does not run.
+    ///
+    /// # Errors
+    ///
+    /// An invariant is broken.
+    pub fn end_command(&mut self, id: ContainerId, status: ExitStatus) -> Result<(), Broken> {
+        let Some(instance) = self.running(id) else { return Ok(()) };
+        self.die(id, instance, status)?;
+        self.tell_manager();
+        Ok(())
+    }
+
     /// Takes steps to the end, or until the script stops looking.
     ///
     /// # Errors
@@ -428,20 +533,6 @@ impl World {
             self.detours.push((of, detour));
         }
         Ok(())
-    }
-
-    /// What must hold when all that is known was decided about.
-    fn check_turn(&mut self) -> Result<(), Broken> {
-        let deadline = self.supervisor.next_deadline();
-        require(Invariant::Progress, deadline.is_none_or(|at| at > self.now), || {
-            "a deadline that has passed is still waited for".to_owned()
-        })?;
-        let more = self.supervisor.next_action(self.now);
-        require(Invariant::Idempotence, more.is_none(), || format!("asked again, it wants more: {more:?}"))?;
-        require(Invariant::Idempotence, self.supervisor.next_deadline() == deadline, || {
-            "asked again, it names another deadline".to_owned()
-        })?;
-        self.witness.check_due(&self.bodies, self.now)
     }
 
     /// A detour that no event took tests nothing.
@@ -495,7 +586,15 @@ impl World {
                 self.witness.note_stop_request();
                 self.deliver(Event::StopRequested(goal))
             }
+            Happening::SupervisorRestarts => self.restart_supervisor(!self.script.loses_volumes),
             Happening::Ends(event) => self.emit(event),
+            Happening::Says(id, instance, message) => {
+                if !at(&self.bodies, id.index())?.runs_as(instance) {
+                    return Ok(());
+                }
+                let notice = sd_notify::parse(message.as_bytes());
+                self.emit(Event::Container(id, instance, ContainerEvent::Notified(notice)))
+            }
             Happening::CallReturns(id, number) => self.end_call(id, number),
             Happening::Starts(id, instance) => {
                 if at(&self.bodies, id.index())?.runs_as(instance) {
@@ -514,6 +613,7 @@ impl World {
                     Outcome::Success => "",
                     Outcome::Failure => "it answered no",
                     Outcome::Error => "it could not be asked",
+                    Outcome::Warning => "it answered yes from elsewhere",
                 };
                 self.emit(Event::Container(id, instance, ContainerEvent::Probed(kind, outcome, failure(why))))
             }
@@ -578,37 +678,6 @@ impl World {
     }
 }
 
-// Pods.
-impl World {
-    fn set_up(&mut self, id: PodId) -> Result<(), Broken> {
-        self.say(Subject::Pod(id), || What::SetsUp);
-        let script = at(&self.pod_scripts, id.index())?;
-        let counts = at_mut(&mut self.pods, id.index())?;
-        counts.set_ups += 1;
-        let event = if counts.set_ups <= script.set_up_fails {
-            Event::PodSetUpFailed(id, failure("no space left on device"))
-        } else {
-            Event::PodSetUp(id)
-        };
-        self.schedule(self.now.after(script.set_up_takes), Happening::Ends(event));
-        Ok(())
-    }
-
-    fn tear_down(&mut self, id: PodId) -> Result<(), Broken> {
-        self.say(Subject::Pod(id), || What::TearsDown);
-        let script = at(&self.pod_scripts, id.index())?;
-        let counts = at_mut(&mut self.pods, id.index())?;
-        counts.tear_downs += 1;
-        let event = if counts.tear_downs <= script.tear_down_fails {
-            Event::PodTearDownFailed(id, failure("device or resource busy"))
-        } else {
-            Event::PodTornDown(id)
-        };
-        self.schedule(self.now.after(MOMENT), Happening::Ends(event));
-        Ok(())
-    }
-}
-
 // An id that is in none of the tables belongs to another plan.
 fn at<T>(table: &[T], index: usize) -> Result<&T, Broken> {
     table.get(index).ok_or_else(|| foreign(index))
@@ -620,61 +689,4 @@ fn at_mut<T>(table: &mut [T], index: usize) -> Result<&mut T, Broken> {
 
 fn foreign(index: usize) -> Broken {
     Broken::new(Invariant::FittingActions, format!("the plan has nothing at position {index}"))
-}
-
-fn pod_of(plan: &Plan, name: &str) -> Option<PodId> {
-    let index = plan.pods.iter().position(|pod| pod.name == name)?;
-    u8::try_from(index).ok().map(PodId)
-}
-
-/// The container that is named so, `<pod>/<container>`.
-pub fn container_of(plan: &Plan, name: &str) -> Option<ContainerId> {
-    let (pod, container) = name.split_once('/')?;
-    let pod = pod_of(plan, pod)?;
-    let index = plan.containers.iter().position(|it| it.pod == pod && it.name == container)?;
-    u16::try_from(index).ok().map(ContainerId)
-}
-
-/// The name of a container, `<pod>/<container>`.
-pub fn path(plan: &Plan, id: ContainerId) -> String {
-    let names = || {
-        let container = plan.containers.get(id.index())?;
-        Some(format!("{}/{}", plan.pods.get(container.pod.index())?.name, container.name))
-    };
-    names().unwrap_or_default()
-}
-
-/// What an event is about.
-fn about(event: &Event) -> Subject {
-    match event {
-        Event::PodSetUp(id)
-        | Event::PodSetUpFailed(id, _)
-        | Event::PodTornDown(id)
-        | Event::PodTearDownFailed(id, _) => Subject::Pod(*id),
-        Event::Container(id, ..) => Subject::Container(*id),
-        Event::StopRequested(_) => Subject::World,
-    }
-}
-
-/// The name of an event in a script.
-pub fn event_name(event: &Event) -> &'static str {
-    match event {
-        Event::PodSetUp(_) => "set-up",
-        Event::PodSetUpFailed(..) => "set-up-failed",
-        Event::PodTornDown(_) => "torn-down",
-        Event::PodTearDownFailed(..) => "tear-down-failed",
-        Event::StopRequested(_) => "stop-requested",
-        Event::Container(_, _, event) => match event {
-            ContainerEvent::Created => "created",
-            ContainerEvent::CreateFailed(_) => "create-failed",
-            ContainerEvent::Started => "started",
-            ContainerEvent::StartFailed(_) => "start-failed",
-            ContainerEvent::Exited(_) => "exited",
-            ContainerEvent::Removed => "removed",
-            ContainerEvent::RemoveFailed(_) => "remove-failed",
-            ContainerEvent::Probed(..) => "probed",
-            ContainerEvent::HookEnded(HookKind::PostStart, _) => "post-start-ended",
-            ContainerEvent::HookEnded(HookKind::PreStop, _) => "pre-stop-ended",
-        },
-    }
 }

@@ -6,87 +6,30 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use super::body::{Body, Call, CallKind, Process};
+use super::facts::{Facts, PodFacts, Tries};
 use super::invariants::{Broken, Invariant, require};
 use super::{at, at_mut, path};
-use crate::config::plan::{Container, ContainerId, Operator, Plan, Pod, PodId, RestartPolicy, Role};
+use crate::config::plan::{
+    Container, ContainerId, Operator, Plan, Pod, PodId, RestartAction, RestartPolicy, RestartRule, Role,
+};
 use crate::limits::GRACE_MIN;
 use crate::supervisor::action::{Action, ContainerAction};
 use crate::supervisor::event::{ContainerEvent, Event};
 use crate::supervisor::hook::HookKind;
+use crate::supervisor::kept::Kept;
 use crate::supervisor::pod::PodStopReason;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{Exit, ExitStatus, StopReason};
 use crate::supervisor::report::Report;
 use crate::time::Instant;
 
-/// What is known of one container.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Facts {
-    /// An init container has ended with 0, a sidecar was initialised: what is behind may start.
-    pub(super) passed: bool,
-    /// How the newest instance that ran has ended, and when.
-    pub(super) exit: Option<(Exit, Instant)>,
-    /// Whether it is that end which the next instance comes after, and not a start that failed.
-    pub(super) exit_is_newest: bool,
-    /// Of this instance: it could not be created or started.
-    pub(super) start_failed: bool,
-    /// Starts that failed in a row.
-    pub(super) start_failures: u32,
-    /// The pause that the next restart after an exit has to keep, and when the last one was.
-    pub(super) pause: Option<(Instant, Duration)>,
-    pub(super) sigterm_at: Option<Instant>,
-    /// Of this instance: a probe had it stopped.
-    pub(super) stopped_by_probe: bool,
-    /// Of this instance: which probe or hook had it stopped alone, and so with which grace period.
-    pub(super) stopped_alone: Option<Duration>,
-    /// Of this instance: when its pre-stop hook was begun.
-    pub(super) pre_stop_at: Option<Instant>,
-    /// Of this instance: its post-start hook has ended, well or not.
-    pub(super) post_start_ended: bool,
-    pub(super) left_behind: bool,
-    /// Whether there was an instance since its pod was set up.
-    pub(super) was_created: bool,
-    /// Of this instance: its `start` was asked for.
-    pub(super) start_asked: bool,
-    /// Of this instance: when `start` was known to have returned.
-    pub(super) started_at: Option<Instant>,
-    /// Of this instance: since when its startup probe, if any, has succeeded.
-    pub(super) initialised_at: Option<Instant>,
-    /// Of this instance: it was sent SIGKILL.
-    pub(super) killed: bool,
-    /// Of this instance: when nothing of it was known to be left.
-    pub(super) removed_at: Option<Instant>,
-    /// Of this instance: its probes, in the order of `ProbeKind::ALL`.
-    pub(super) tries: [Tries; 3],
-}
-
-/// What is known of the tries of one probe.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tries {
-    /// When the last one began.
-    pub(super) begun_at: Option<Instant>,
-    /// Whether it is under way, as far as the supervisor knows.
-    pub(super) under_way: bool,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct PodFacts {
-    pub(super) is_up: bool,
-    /// When it began to stop, and when its grace period ends.
-    pub(super) stops: Option<(Instant, Instant)>,
-    /// Its set-up was asked for, since it last was at its beginning.
-    pub(super) set_up_asked: bool,
-    /// Its tear-down was asked for.
-    pub(super) tear_down_asked: bool,
-    pub(super) torn_down: bool,
-    pub(super) left_behind: bool,
-}
-
 /// See the top of this file.
 pub(super) struct Witness {
     pub(super) plan: Rc<Plan>,
     pub(super) facts: Vec<Facts>,
     pub(super) pods: Vec<PodFacts>,
+    /// For each pod: when containers of it were restarted, and when it was as a whole.
+    pub(super) restarts: Vec<(Vec<Instant>, Vec<Instant>)>,
     pub(super) stop_requests: u32,
     pub(super) given_up: bool,
 }
@@ -96,9 +39,22 @@ impl Witness {
         Witness {
             facts: vec![Facts::default(); plan.containers.len()],
             pods: vec![PodFacts::default(); plan.pods.len()],
+            restarts: vec![Default::default(); plan.pods.len()],
             stop_requests: 0,
             given_up: false,
             plan,
+        }
+    }
+
+    /// The supervisor begins with this of a pod.
+    pub(super) fn note_kept(&mut self, id: PodId, kept: &[Kept]) {
+        let Some(pod) = self.plan.pods.get(id.index()) else { return };
+        let facts = self.facts.get_mut(pod.containers()).into_iter().flatten();
+        for (position, (facts, own)) in facts.zip(kept).enumerate() {
+            // What is behind it has run, so it was passed: an earlier sidecar holds nobody up.
+            let later = kept.iter().skip(position + 1).any(|later| later.ran);
+            facts.passed = later || own.exit.is_some_and(|exit| exit.is_success(Role::Init));
+            facts.was_created = own.ran;
         }
     }
 
@@ -115,6 +71,13 @@ impl Witness {
                 facts.torn_down |= facts.tear_down_asked;
             }
             Event::PodSetUpFailed(..) | Event::PodTearDownFailed(..) | Event::StopRequested(_) => {}
+            Event::ContainerChanged(id) => {
+                let body = at(bodies, id.index())?;
+                let is_init = at(&self.plan.containers, id.index())?.role == Role::Init;
+                let facts = at_mut(&mut self.facts, id.index())?;
+                facts.pause = None;
+                facts.changed = !is_init && body.exists && !facts.exit_is_newest;
+            }
             Event::Container(id, instance, event) => {
                 let body = at(bodies, id.index())?;
                 if body.instance == *instance && body.exists {
@@ -137,6 +100,7 @@ impl Witness {
     ) -> Result<(), Broken> {
         let container = at(&self.plan.containers, id.index())?;
         let facts = at_mut(&mut self.facts, id.index())?;
+        facts.comes_up &= matches!(event, ContainerEvent::Created);
         match event {
             ContainerEvent::Started => {
                 let is_first = facts.started_at.is_none();
@@ -145,6 +109,7 @@ impl Witness {
                 if gate
                     && body.runs()
                     && container.probes.startup.is_none()
+                    && container.probes.notify.is_none()
                     && container.hooks.post_start.is_none()
                 {
                     facts.initialised_at.get_or_insert(now);
@@ -161,9 +126,16 @@ impl Witness {
                     tries.under_way = false;
                 }
                 if (*kind, *outcome, body.runs()) == (ProbeKind::Startup, Outcome::Success, true) {
-                    facts.passed = true;
-                    facts.initialised_at.get_or_insert(now);
+                    facts.passed |= container.probes.notify.is_none() || facts.said_ready;
+                    facts.startup_succeeded = true;
+                    if container.probes.notify.is_none() {
+                        facts.initialised_at.get_or_insert(now);
+                    }
                 }
+            }
+            ContainerEvent::Notified(notice) if notice.ready && body.runs() => {
+                facts.passed |= container.probes.startup.is_none() || facts.startup_succeeded;
+                facts.said_ready = true;
             }
             // Nothing of its own has run yet.
             ContainerEvent::Exited(_) if !facts.start_asked => {
@@ -183,7 +155,10 @@ impl Witness {
             | ContainerEvent::Created
             | ContainerEvent::Exited(_)
             | ContainerEvent::RemoveFailed(_)
-            | ContainerEvent::HookEnded(..) => {}
+            | ContainerEvent::TerminationMessage(_)
+            | ContainerEvent::LastLines(_)
+            | ContainerEvent::HookEnded(..)
+            | ContainerEvent::Notified(_) => {}
         }
         Ok(())
     }
@@ -208,7 +183,7 @@ impl Witness {
                                 "its number is an old one".to_owned()
                             })
                         })
-                        .and_then(|()| self.check_create(id, now))
+                        .and_then(|()| self.check_create(id, bodies, now))
                 } else {
                     let is_known = at(&self.facts, id.index())?.removed_at.is_some();
                     let exists = body.exists || !is_known;
@@ -290,11 +265,22 @@ impl Witness {
             }
         }
         if let Report::PodRestarting { pod, .. } = *report {
+            self.check_pod_restart(pod, now)?;
             *at_mut(&mut self.pods, pod.index())? = PodFacts::default();
             let (inits, mains) = self.containers(pod)?;
             for it in inits.chain(mains) {
                 *at_mut(&mut self.facts, it)? = Facts::default();
             }
+        }
+        if let Report::AllContainersRestarting { pod, by } = *report {
+            let facts = at(&self.facts, by.index())?;
+            let rule = facts.exit.and_then(|(exit, _)| self.rule(by, exit, facts));
+            let asks = rule.is_some_and(|rule| rule.action == RestartAction::RestartAllContainers);
+            require(Invariant::RestartPolicy, asks, || {
+                format!("{} asks for nothing", self.name(by.index()))
+            })?;
+            at_mut(&mut self.pods, pod.index())?.restarts_all = true;
+            self.check_container_restart(pod, now)?;
         }
         if let Report::PodEscalated { .. } = *report {
             self.stop_requests += 1;
@@ -334,6 +320,9 @@ impl Witness {
         if let Report::PreStopBegun { container, .. } = *report {
             at_mut(&mut self.facts, container.index())?.pre_stop_at = Some(now);
         }
+        if let Report::Killed { container, .. } = *report {
+            at_mut(&mut self.facts, container.index())?.comes_up = false;
+        }
         let timeouts = [StopReason::CreateTimeout, StopReason::StartTimeout];
         if let Report::Killed { container, reason, .. } = *report {
             if timeouts.contains(&reason) {
@@ -345,58 +334,53 @@ impl Witness {
         Ok(())
     }
 
-    /// Only behind pods that are ready or have succeeded.
-    fn check_set_up(&self, id: PodId, bodies: &[Body]) -> Result<(), Broken> {
-        let name = || self.pod_name(id);
-        let facts = at(&self.pods, id.index())?;
-        require(Invariant::PodLife, !facts.is_up, || format!("pod {} is set up twice", name()))?;
-        require(Invariant::PodOrder, self.stop_requests == 0, || {
-            format!("pod {} is set up after the stop was requested", name())
-        })?;
-        for other in &self.pod(id)?.after {
-            let (inits, mains) = self.containers(*other)?;
-            let is_left_behind = |it: usize| self.facts.get(it).is_some_and(|facts| facts.left_behind);
-            let exists = |it: usize| bodies.get(it).is_some_and(|body| body.exists) && !is_left_behind(it);
-            let ended_well = |it: usize| {
-                let exit = self.facts.get(it).and_then(|facts| facts.exit);
-                !exists(it) && exit.is_some_and(|(exit, _)| exit.status == ExitStatus::Code(0))
-            };
-            let holds_up = |it: usize| {
-                let is_init = self.plan.containers.get(it).is_some_and(|it| it.role == Role::Init);
-                // Its end may not be known yet.
-                let counts_as_running = |facts: &Facts| facts.started_at.is_some() && !facts.exit_is_newest;
-                is_init
-                    || bodies.get(it).is_some_and(Body::runs)
-                    || self.facts.get(it).is_some_and(counts_as_running)
-            };
-            let succeeded = mains.clone().all(ended_well) && !inits.clone().any(exists);
-            let ready = inits.chain(mains).all(holds_up);
-            require(Invariant::PodOrder, succeeded || ready, || {
-                format!("pod {} is set up before one that it is after", name())
-            })?;
+    /// The first container that is created after all of its pod were to be restarted: whether
+    /// nothing is left of the others. From then on it is as at the first start.
+    fn check_beginning(&mut self, id: PodId, bodies: &[Body]) -> Result<(), Broken> {
+        if !at(&self.pods, id.index())?.restarts_all {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn check_tear_down(&self, id: PodId, bodies: &[Body]) -> Result<(), Broken> {
         let (inits, mains) = self.containers(id)?;
         for it in inits.chain(mains) {
-            let is_gone = !at(bodies, it)?.exists || at(&self.facts, it)?.left_behind;
-            require(Invariant::PodLife, is_gone, || {
-                format!("pod {} is torn down around {}", self.pod_name(id), self.name(it))
+            require(Invariant::InitOrder, !at(bodies, it)?.exists, || {
+                format!("all are restarted, and there still is {}", self.name(it))
             })?;
+            let facts = at_mut(&mut self.facts, it)?;
+            facts.passed = false;
+            facts.restarts_anyway = true;
         }
+        at_mut(&mut self.pods, id.index())?.restarts_all = false;
         Ok(())
     }
 
-    fn check_create(&mut self, id: ContainerId, now: Instant) -> Result<(), Broken> {
+    fn check_create(&mut self, id: ContainerId, bodies: &[Body], now: Instant) -> Result<(), Broken> {
+        self.check_beginning(at(&self.plan.containers, id.index())?.pod, bodies)?;
         let container = at(&self.plan.containers, id.index())?;
         let pod = at(&self.pods, container.pod.index())?;
         let is_up = pod.is_up && !pod.torn_down;
+        let pod_is_active = pod.stops.is_none();
         require(Invariant::PodLife, is_up, || "its pod is not set up".to_owned())?;
-        require(Invariant::PodLife, pod.stops.is_none(), || "its pod is being stopped".to_owned())?;
-        require(Invariant::PodOrder, self.stop_requests == 0 || self.is_needed(container.pod), || {
+        let facts = at(&self.facts, id.index())?;
+        let may_come_back = self.may_come_back(container)?
+            && facts.sigterm_at.is_none_or(|_| facts.stopped_by_probe)
+            && pod.stops.is_some_and(|(_, deadline)| now.after(Duration::from_secs(1)) < deadline);
+        require(Invariant::PodLife, pod.stops.is_none() || may_come_back, || {
+            "its pod is being stopped".to_owned()
+        })?;
+        if may_come_back {
+            let (inits, mains) = self.containers(container.pod)?;
+            let mut behind = inits.filter(|it| *it > id.index()).chain(mains);
+            let needed = behind.any(|it| bodies.get(it).is_some_and(|body| body.exists));
+            require(Invariant::StopOrder, needed, || "its turn to stop has come".to_owned())?;
+        }
+        let needed = may_come_back || self.is_needed(container.pod);
+        require(Invariant::PodOrder, self.stop_requests == 0 || needed, || {
             "the stop was requested, and nobody needs its pod any more".to_owned()
+        })?;
+        let coming = self.facts.iter().filter(|facts| facts.comes_up).count();
+        let most = self.plan.machine.start_spread.filter(|_| !may_come_back);
+        require(Invariant::StartSpread, most.is_none_or(|most| coming < most), || {
+            format!("{coming} others are coming up")
         })?;
         let (inits, _) = self.containers(container.pod)?;
         for it in inits.filter(|it| *it < id.index()) {
@@ -408,10 +392,15 @@ impl Witness {
             self.check_post_start_of_earlier(id)?;
         }
         let facts = at(&self.facts, id.index())?;
-        if facts.exit_is_newest {
-            self.check_restart(container, facts, now)?;
+        if facts.exit_is_newest && !facts.restarts_anyway && !facts.changed {
+            self.check_restart(id, container, facts, now)?;
         }
-        let backoff = self.pod(container.pod)?.restart_backoff;
+        let is_restart =
+            (facts.exit_is_newest || facts.start_failed) && !facts.restarts_anyway && !facts.changed;
+        let (of, backoff) = (container.pod, self.pod(container.pod)?.restart_backoff);
+        if is_restart && pod_is_active {
+            self.check_container_restart(of, now)?;
+        }
         let facts = at_mut(&mut self.facts, id.index())?;
         if let (true, Some((_, exited_at))) = (facts.exit_is_newest, facts.exit) {
             let expired = |at: Instant| exited_at.since(at) > backoff.reset;
@@ -434,26 +423,43 @@ impl Witness {
             start_failures: facts.start_failures,
             pause: facts.pause,
             was_created: true,
+            comes_up: true,
             ..Facts::default()
         };
         Ok(())
     }
 
-    fn check_restart(&self, container: &Container, facts: &Facts, now: Instant) -> Result<(), Broken> {
-        let Some((_, exited_at)) = facts.exit else { return Ok(()) };
-        require(Invariant::OneInstance, now >= exited_at, || "it has not ended yet".to_owned())?;
-        self.may_restart(container, facts)
-    }
-
-    /// Whether the policy lets a container be started again after its last exit.
-    pub(super) fn may_restart(&self, container: &Container, facts: &Facts) -> Result<(), Broken> {
-        let Some((exit, _)) = facts.exit else { return Ok(()) };
-        let well = exit.status == ExitStatus::Code(0);
-        let rule = container.restart_policy_rules.iter().find(|rule| {
+    /// The rule of a container that its exit matches, if it has ended by itself.
+    fn rule(&self, id: ContainerId, exit: Exit, facts: &Facts) -> Option<&RestartRule> {
+        self.plan.containers.get(id.index())?.restart_policy_rules.iter().find(|rule| {
             rule.values.contains(&exit.status.code()) == (rule.operator == Operator::In)
                 && exit.status != ExitStatus::Unknown
                 && !facts.stopped_by_probe
-        });
+        })
+    }
+
+    fn check_restart(
+        &self,
+        id: ContainerId,
+        container: &Container,
+        facts: &Facts,
+        now: Instant,
+    ) -> Result<(), Broken> {
+        let Some((_, exited_at)) = facts.exit else { return Ok(()) };
+        require(Invariant::OneInstance, now >= exited_at, || "it has not ended yet".to_owned())?;
+        self.may_restart(id, container, facts)
+    }
+
+    /// Whether the policy lets a container be started again after its last exit.
+    pub(super) fn may_restart(
+        &self,
+        id: ContainerId,
+        container: &Container,
+        facts: &Facts,
+    ) -> Result<(), Broken> {
+        let Some((exit, _)) = facts.exit else { return Ok(()) };
+        let well = exit.status == ExitStatus::Code(0);
+        let rule = self.rule(id, exit, facts);
         let of_pod = self.pod(container.pod)?.restart_policy;
         let (may, why_not) = match (container.role, container.restart_policy.unwrap_or(of_pod)) {
             (Role::Main, _) if rule.is_some() => return Ok(()),
@@ -470,9 +476,16 @@ impl Witness {
         require(Invariant::RestartPolicy, may, || why_not.to_owned())
     }
 
+    /// Whether it is a sidecar that is kept up while its pod stops.
+    fn may_come_back(&self, container: &Container) -> Result<bool, Broken> {
+        let kept = self.pod(container.pod)?.restart_sidecars_during_termination;
+        Ok(kept && container.role == Role::Sidecar)
+    }
+
     fn check_start(&self, id: ContainerId, body: &Body) -> Result<(), Broken> {
-        let pod = at(&self.plan.containers, id.index())?.pod;
-        let stops = at(&self.pods, pod.index())?.stops.is_some();
+        let container = at(&self.plan.containers, id.index())?;
+        let stops =
+            at(&self.pods, container.pod.index())?.stops.is_some() && !self.may_come_back(container)?;
         require(Invariant::FittingActions, body.call.is_none(), || "a runtime call is under way".to_owned())?;
         require(Invariant::FittingActions, !body.runs(), || "it runs already".to_owned())?;
         require(Invariant::PodLife, !stops, || "its pod is being stopped".to_owned())
@@ -484,8 +497,9 @@ impl Witness {
         let container = at(&self.plan.containers, id.index())?;
         let is_first = at(&self.facts, id.index())?.sigterm_at.is_none();
         require(Invariant::GracePeriod, is_first, || "it has got SIGTERM already".to_owned())?;
-        let has_begun =
-            container.hooks.pre_stop.is_none() || at(&self.facts, id.index())?.pre_stop_at.is_some();
+        let needs_hook =
+            container.hooks.pre_stop.is_some() && !at(&self.pods, container.pod.index())?.restarts_all;
+        let has_begun = !needs_hook || at(&self.facts, id.index())?.pre_stop_at.is_some();
         require(Invariant::HookOrder, has_begun, || "its pre-stop hook was not begun".to_owned())?;
         if let Some((_, deadline)) = at(&self.pods, container.pod.index())?.stops {
             if container.role == Role::Sidecar && now < deadline {
@@ -527,7 +541,9 @@ impl Witness {
         // A stop that was asked for again leaves two seconds to whatever still runs.
         let own = if self.stop_requests > 1 { Some(GRACE_MIN) } else { own };
         let own_is_over = own.is_some_and(|own| now >= since.after(own));
-        let is_over = match at(&self.pods, container.pod.index())?.stops {
+        let pod = at(&self.pods, container.pod.index())?;
+        let is_over = match pod.stops {
+            _ if pod.restarts_all => true,
             None => own_is_over,
             Some((_, deadline)) => own_is_over || now >= deadline,
         };
@@ -542,7 +558,8 @@ impl Witness {
         let probe = match reason {
             StopReason::StartupProbe => container.probes.startup.as_ref(),
             StopReason::LivenessProbe => container.probes.liveness.as_ref(),
-            StopReason::PostStartHook => None,
+            StopReason::PostStartHook | StopReason::Changed => None,
+            StopReason::RestartAllContainers => return Ok(Some(GRACE_MIN)),
             StopReason::Pod | StopReason::CreateTimeout | StopReason::StartTimeout => return Ok(None),
         };
         Ok(Some(probe.and_then(|probe| probe.termination_grace_period).unwrap_or(own)))
@@ -576,34 +593,6 @@ impl Witness {
             })?;
         }
         Ok(())
-    }
-
-    /// Whether nothing is left when the supervisor says that all has ended.
-    pub(super) fn check_end(&self, bodies: &[Body]) -> Result<(), Broken> {
-        if self.given_up {
-            return Ok(());
-        }
-        for (index, (body, facts)) in bodies.iter().zip(&self.facts).enumerate() {
-            require(Invariant::NothingLeft, !body.exists || facts.left_behind, || {
-                format!("all is said to have ended, but there still is {}", self.name(index))
-            })?;
-        }
-        for (pod, facts) in self.plan.pods.iter().zip(&self.pods) {
-            let is_gone = facts.torn_down || facts.left_behind || !facts.set_up_asked;
-            require(Invariant::NothingLeft, is_gone, || {
-                format!("all is said to have ended, but pod {} was not torn down", pod.name)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Whether a pod that is after this one is up, or being set up: until it has ended, this one is
-    /// kept up too.
-    pub(super) fn is_needed(&self, id: PodId) -> bool {
-        let mut pods = self.plan.pods.iter().zip(&self.pods);
-        pods.any(|(pod, facts)| {
-            pod.after.contains(&id) && facts.set_up_asked && !facts.torn_down && !facts.left_behind
-        })
     }
 
     pub(super) fn pod(&self, id: PodId) -> Result<&Pod, Broken> {

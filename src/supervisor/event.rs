@@ -4,6 +4,7 @@
 //! finds a record that has moved on, and is ignored.
 
 use super::hook::HookKind;
+use super::notice::Notice;
 use super::probe::{Outcome, ProbeKind};
 use super::record::{Exit, Failure, Instance};
 use crate::config::plan::{ContainerId, PodId};
@@ -21,6 +22,12 @@ pub enum Event {
     PodTearDownFailed(PodId, Failure),
     /// Something happened to a container.
     Container(ContainerId, Instance, ContainerEvent),
+    /// The configuration of a container has changed (Kubernetes: its image). A main container or
+    /// sidecar that runs is stopped, with its own grace period, and started again whatever its
+    /// policy, it alone; one that is down, or on its way down, starts with what is new. Its back-off
+    /// begins anew. A regular init container is left alone: it has succeeded, or it finds what is
+    /// new when it is tried again. So is a pod that is being stopped.
+    ContainerChanged(ContainerId),
     /// Somebody wants everything stopped: in order at first; asked again, with a grace period of
     /// `GRACE_MIN` for what still runs. The last one says what for.
     StopRequested(Goal),
@@ -72,8 +79,15 @@ pub enum ContainerEvent {
     Removed,
     /// Something of it is still there.
     RemoveFailed(Failure),
+    /// What it has left as termination message. Comes before its `Exited`.
+    TerminationMessage(Box<str>),
+    /// The end of what it has written to its log. Comes when nothing of it can write any more,
+    /// so that it may have been started again by then; told only where that can be its message.
+    LastLines(Box<str>),
     /// A try of a probe has ended; in words why, where it did not succeed.
     Probed(ProbeKind, Outcome, Failure),
+    /// It said something of itself.
+    Notified(Notice),
     /// A hook has ended. In the error: why it failed.
     HookEnded(HookKind, Result<(), Failure>),
 }

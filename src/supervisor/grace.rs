@@ -32,7 +32,11 @@ pub fn grace(periods: &GracePeriods, reason: StopReason) -> Duration {
         StopReason::Pod => own.min(periods.pod),
         StopReason::StartupProbe => periods.startup_probe.unwrap_or(own),
         StopReason::LivenessProbe => periods.liveness_probe.unwrap_or(own),
-        StopReason::CreateTimeout | StopReason::StartTimeout | StopReason::PostStartHook => own,
+        StopReason::CreateTimeout
+        | StopReason::StartTimeout
+        | StopReason::PostStartHook
+        | StopReason::Changed => own,
+        StopReason::RestartAllContainers => GRACE_MIN,
     };
     grace.max(GRACE_MIN)
 }

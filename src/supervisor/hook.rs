@@ -12,8 +12,12 @@
 
 use core::time::Duration;
 
+use super::Supervisor;
+use super::action::{Action, ContainerAction};
 use super::alarm::Alarm;
-use crate::config::plan::{Hook, Hooks};
+use super::record::{Failure, State, StopPhase, StopReason};
+use super::report::{self, Report};
+use crate::config::plan::{ContainerId, Hook, Hooks};
 use crate::limits::HOOK_TIME_MAX;
 use crate::time::Instant;
 
@@ -98,6 +102,104 @@ impl Stage {
         match self {
             Stage::Due => Duration::ZERO,
             Stage::UnderWay { since, .. } => now.since(since),
+        }
+    }
+}
+
+// Written into the records.
+impl Supervisor {
+    pub(super) fn begin_hook(&mut self, id: ContainerId, kind: HookKind, now: Instant) -> Option<Action> {
+        let (container, record) = self.member_mut(id)?;
+        let hook = kind.of(&container.hooks)?;
+        let asks = matches!(hook, Hook::Ask(_));
+        let begun = Stage::begin(hook, now);
+        let mut reason = None;
+        match &mut record.state {
+            State::PostStart { hook, .. } => *hook = begun,
+            State::Stopping { phase: StopPhase::PreStop { hook }, reason: why, .. } => {
+                *hook = begun;
+                reason = Some(*why);
+            }
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => return None,
+        }
+        if let Some(reason) = reason {
+            self.report(Report::PreStopBegun { container: id, reason });
+        }
+        if asks { self.container_action(id, ContainerAction::Hook(kind)) } else { None }
+    }
+
+    /// A sleep has ended; anything else has taken too long.
+    pub(super) fn end_hook(&mut self, id: ContainerId, kind: HookKind, now: Instant) -> Option<Action> {
+        let (container, record) = self.member_mut(id)?;
+        let is_ours = matches!(kind.of(&container.hooks)?, Hook::Sleep(_));
+        let (State::PostStart { hook, .. } | State::Stopping { phase: StopPhase::PreStop { hook }, .. }) =
+            record.state
+        else {
+            return None;
+        };
+        if is_ours && hook.is_over(now) {
+            self.observe_hook(id, kind, Ok(()), now);
+            self.report_pod(id);
+            return None;
+        }
+        self.observe_hook(id, kind, Err(report::hook_timed_out(hook.took(now))), now);
+        match kind {
+            HookKind::PostStart => self.container_action(id, ContainerAction::CancelHook(kind)),
+            // It may go on beside the stop signal, and ends with its container.
+            HookKind::PreStop => None,
+        }
+    }
+
+    /// Notes how the hook that is under way has ended.
+    pub(super) fn observe_hook(
+        &mut self,
+        id: ContainerId,
+        kind: HookKind,
+        outcome: Result<(), Failure>,
+        now: Instant,
+    ) {
+        let Some(record) = self.record_mut(id) else { return };
+        let took = match &mut record.state {
+            State::PostStart { since, hook } => {
+                let (since, took) = (*since, hook.took(now));
+                if outcome.is_ok() {
+                    record.state = State::Running { since };
+                }
+                took
+            }
+            State::Stopping { phase, .. } => {
+                let StopPhase::PreStop { hook } = *phase else { return };
+                *phase = StopPhase::Waiting { since: now };
+                hook.took(now)
+            }
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Killing { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => return,
+        };
+        match outcome {
+            Ok(()) => self.report(Report::HookDone { container: id, kind, took }),
+            Err(why) => {
+                record.failure = why;
+                self.report(Report::HookFailed { container: id, kind });
+                if kind == HookKind::PostStart {
+                    self.begin_stop(id, StopReason::PostStartHook, now);
+                }
+            }
         }
     }
 }

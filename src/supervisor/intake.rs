@@ -3,14 +3,21 @@
 //! Every event meets every state. What does not fit (late, doubled, about a former instance)
 //! finds a record that has moved on, and changes nothing.
 
+use core::time::Duration;
+
 use super::event::{ContainerEvent, Event, Goal};
 use super::hook::{self, HookKind};
+use super::notice::Notice;
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
-use super::record::{Cause, End, Failure, Instance, State, StopPhase, StopReason, failure};
+use super::record::{
+    self, Cause, End, Failure, Instance, Record, StartStep, State, StopPhase, StopReason, Termination,
+};
 use super::report::{self, Next, Report};
-use super::{POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, phase, remove_retry, restart};
-use crate::config::plan::{ContainerId, PodId};
+use super::{
+    POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, escalation, phase, remove_retry, renewal, restart, shutdown,
+};
+use crate::config::plan::{ContainerId, PodId, Role, TerminationMessage, TerminationMessagePolicy};
 use crate::limits::GRACE_MIN;
 use crate::time::Instant;
 
@@ -21,6 +28,7 @@ impl Supervisor {
             Event::PodSetUp(id) => {
                 if let Some(record) = self.setting_up(id) {
                     record.state = PodState::Active;
+                    record.has_remains = false;
                     record.failures = 0;
                 }
             }
@@ -35,8 +43,20 @@ impl Supervisor {
             Event::PodTornDown(id) => self.end_tear_down(id, None, now),
             Event::PodTearDownFailed(id, failure) => self.end_tear_down(id, Some(failure), now),
             Event::Container(id, instance, event) => self.handle_container(id, instance, event, now),
+            Event::ContainerChanged(id) => self.handle_change(id),
             Event::StopRequested(goal) => self.handle_stop(goal, now),
         }
+    }
+
+    fn handle_change(&mut self, id: ContainerId) {
+        let pod = self.plan.containers.get(id.index()).and_then(|container| self.pod_record(container.pod));
+        if pod.is_none_or(|pod| pod.stop_reason().is_some()) {
+            return;
+        }
+        let Some((container, record)) = self.member_mut(id) else { return };
+        record.changed = container.role != Role::Init && record.state.is_active();
+        record.backoff.forget();
+        record.start_failures = 0;
     }
 
     fn handle_stop(&mut self, goal: Goal, now: Instant) {
@@ -69,6 +89,10 @@ impl Supervisor {
 
     fn handle_container(&mut self, id: ContainerId, instance: Instance, event: ContainerEvent, now: Instant) {
         let Some((container, record)) = self.member_mut(id) else { return };
+        if let ContainerEvent::LastLines(lines) = event {
+            // Told late by nature: whether it is started again already plays no part.
+            return note_last_lines(record, &container.termination_message, instance, lines);
+        }
         if record.instance != instance {
             return;
         }
@@ -80,9 +104,18 @@ impl Supervisor {
             }
             (
                 State::Creating { .. } | State::Created | State::Starting { .. },
-                ContainerEvent::CreateFailed(failure) | ContainerEvent::StartFailed(failure),
+                ContainerEvent::CreateFailed(failure),
             ) => {
                 record.failure = failure;
+                record.failed_step = Some(StartStep::Create);
+                self.note_end(id, Cause::StartFailed, now);
+            }
+            (
+                State::Creating { .. } | State::Created | State::Starting { .. },
+                ContainerEvent::StartFailed(failure),
+            ) => {
+                record.failure = failure;
+                record.failed_step = Some(StartStep::Start);
                 self.note_end(id, Cause::StartFailed, now);
             }
             (State::Killing { reason, .. }, ContainerEvent::CreateFailed(_)) => {
@@ -90,8 +123,10 @@ impl Supervisor {
                 self.note_end(id, cause, now);
             }
             (State::Starting { exited: None, .. }, ContainerEvent::Started) => {
-                record.probes = Workers::begin_instance(&container.probes, now);
+                record.probes = Workers::begin_instance(&container.probes, now).remembering(&record.probes);
                 record.start_failures = 0;
+                record.failed_step = None;
+                record.started_at = Some(now);
                 record.state = match container.hooks.post_start {
                     Some(_) => State::PostStart { since: now, hook: hook::Stage::Due },
                     None => State::Running { since: now },
@@ -100,6 +135,8 @@ impl Supervisor {
             }
             (State::Starting { exited: Some(exit), .. }, ContainerEvent::Started) => {
                 record.start_failures = 0;
+                record.failed_step = None;
+                record.started_at = Some(now);
                 self.report(Report::Started { container: id });
                 self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
@@ -108,12 +145,21 @@ impl Supervisor {
             }
             // Whatever its exit code says: of the container's own command nothing has run.
             (State::Created, ContainerEvent::Exited(_)) => {
-                record.failure = failure("its first process ended before it was started");
+                record.failure = record::failure("its first process ended before it was started");
                 self.note_end(id, Cause::StartFailed, now);
             }
             (State::PostStart { .. } | State::Running { .. }, ContainerEvent::Exited(exit)) => {
                 self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
+            // It has not been told yet that its pod stops.
+            (
+                State::Stopping {
+                    reason: StopReason::Pod,
+                    phase: StopPhase::PreStop { .. } | StopPhase::Waiting { .. },
+                    ..
+                },
+                ContainerEvent::Exited(exit),
+            ) => self.note_end(id, Cause::Exit { exit, stopped: None }, now),
             (State::Stopping { reason, .. }, ContainerEvent::Exited(exit)) => {
                 self.note_end(id, Cause::Exit { exit, stopped: Some(reason) }, now);
             }
@@ -139,9 +185,26 @@ impl Supervisor {
                     self.report(Report::RemoveFailed { container: id, retry_in });
                 }
             }
+            (
+                State::Created
+                | State::Starting { .. }
+                | State::PostStart { .. }
+                | State::Running { .. }
+                | State::Stopping { .. }
+                | State::Killing { .. },
+                ContainerEvent::TerminationMessage(message),
+            ) => record.message = message,
             (State::Running { .. } | State::Stopping { .. }, ContainerEvent::Probed(kind, outcome, why)) => {
                 self.observe_probe(id, kind, outcome, why, now);
             }
+            // Its own command runs before the end of `start` is known.
+            (
+                State::Starting { .. }
+                | State::PostStart { .. }
+                | State::Running { .. }
+                | State::Stopping { .. },
+                ContainerEvent::Notified(notice),
+            ) => self.note_notice(id, notice, now),
             (
                 State::PostStart { hook: hook::Stage::UnderWay { .. }, .. },
                 ContainerEvent::HookEnded(kind @ HookKind::PostStart, outcome),
@@ -172,18 +235,24 @@ impl Supervisor {
     /// Why a container ended that was killed before its own command ran.
     pub(super) fn killed_before_start(&mut self, id: ContainerId, reason: StopReason) -> Cause {
         let timeout = self.plan.machine.runtime_timeout;
-        let step = match reason {
+        let (step, name) = match reason {
             StopReason::Pod
             | StopReason::StartupProbe
             | StopReason::LivenessProbe
+            | StopReason::RestartAllContainers
+            | StopReason::Changed
             | StopReason::PostStartHook => return Cause::NeverRan,
-            StopReason::CreateTimeout => "create",
-            StopReason::StartTimeout => "start",
+            StopReason::CreateTimeout => (StartStep::Create, "create"),
+            StopReason::StartTimeout => (StartStep::Start, "start"),
         };
         if let Some(record) = self.record_mut(id) {
-            record.failure = report::timed_out(step, timeout);
+            record.failed_step = Some(step);
+            record.failure = report::timed_out(name, timeout);
         }
-        Cause::StartFailed
+        match step {
+            StartStep::Create => Cause::StartFailed,
+            StartStep::Start => Cause::MayHaveRun,
+        }
     }
 
     /// Notes that the first process of a container is gone, or never came.
@@ -191,82 +260,59 @@ impl Supervisor {
         let end = End { at: now, cause };
         let Some(record) = self.record_mut(id) else { return };
         record.state = State::Exited { end, remove_at: now, tries: 0 };
+        let started_at = record.started_at.take();
+        let message = core::mem::take(&mut record.message);
+        let instance = record.instance;
         match cause {
-            Cause::Exit { .. } => record.last_exit = Some(end),
-            Cause::StartFailed => record.start_failures = record.start_failures.saturating_add(1),
+            Cause::Exit { .. } => {
+                let termination = Termination { instance, started_at, end, message };
+                if let Some(former) = record.last_exit.replace(termination) {
+                    record.former_exit = Some(former);
+                }
+            }
+            Cause::StartFailed | Cause::MayHaveRun => {
+                record.start_failures = record.start_failures.saturating_add(1);
+            }
             Cause::NeverRan | Cause::LeftBehind => {}
         }
         let next = self.next_of(id, now);
         match cause {
             Cause::Exit { exit, .. } => self.report(Report::Exited { container: id, exit, next }),
-            Cause::StartFailed => self.report(Report::StartFailed { container: id, next }),
+            Cause::StartFailed | Cause::MayHaveRun => {
+                self.report(Report::StartFailed { container: id, next })
+            }
             Cause::NeverRan | Cause::LeftBehind => {}
         }
     }
 
     /// What happens to a container that has just ended.
     fn next_of(&self, id: ContainerId, now: Instant) -> Next {
-        let next = || {
-            let container = self.plan.containers.get(id.index())?;
-            let record = self.record(id)?;
-            let view = self.view(container.pod)?;
-            if !phase::will_restart(&view, &Member { id, container, record }) {
-                return None;
-            }
-            Some(restart::start_at(record, &view.pod.restart_backoff)?.since(now))
+        let Some((container, record)) = self.plan.containers.get(id.index()).zip(self.record(id)) else {
+            return Next::Stays;
         };
-        let stopping = || {
-            let view = self.view(self.plan.containers.get(id.index())?.pod)?;
-            view.record.stop_reason()
-        };
-        match next() {
-            Some(pause) => Next::RestartsIn(pause),
-            None if stopping().is_some() => Next::WasStopped,
-            None => Next::Stays,
+        let Some(view) = self.view(container.pod) else { return Next::Stays };
+        let member = Member { id, container, record };
+        if view.record.state == PodState::Active && escalation::is_exhausted(&view, now) {
+            return Next::Stays;
         }
-    }
-
-    /// Notes how the hook that is under way has ended.
-    pub(super) fn observe_hook(
-        &mut self,
-        id: ContainerId,
-        kind: HookKind,
-        outcome: Result<(), Failure>,
-        now: Instant,
-    ) {
-        let Some(record) = self.record_mut(id) else { return };
-        let took = match &mut record.state {
-            State::PostStart { since, hook } => {
-                let (since, took) = (*since, hook.took(now));
-                if outcome.is_ok() {
-                    record.state = State::Running { since };
-                }
-                took
+        if view.record.state == PodState::Active && renewal::asks(&view, &member) {
+            return Next::RestartsAll;
+        }
+        if phase::will_restart(&view, &member) {
+            let start_at = restart::start_at(record, &view.pod.restart_backoff);
+            return Next::RestartsIn(start_at.map_or(Duration::ZERO, |at| at.since(now)));
+        }
+        if let PodState::Stopping { deadline, .. } = view.record.state {
+            if let Some(at) = shutdown::restart_at(&view, &member, deadline) {
+                return Next::RestartsIn(at.since(now));
             }
-            State::Stopping { phase, .. } => {
-                let StopPhase::PreStop { hook } = *phase else { return };
-                *phase = StopPhase::Waiting { since: now };
-                hook.took(now)
-            }
-            State::Absent
-            | State::Creating { .. }
-            | State::Created
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Killing { .. }
-            | State::Exited { .. }
-            | State::Removing { .. }
-            | State::Ended { .. } => return,
-        };
-        match outcome {
-            Ok(()) => self.report(Report::HookDone { container: id, kind, took }),
-            Err(why) => {
-                record.failure = why;
-                self.report(Report::HookFailed { container: id, kind });
-                if kind == HookKind::PostStart {
-                    self.begin_stop(id, StopReason::PostStartHook, now);
-                }
-            }
+        }
+        match view.record.state {
+            PodState::RestartingAll { .. }
+            | PodState::Stopping { .. }
+            | PodState::TearingDown { .. }
+            | PodState::Ended { .. } => Next::WasStopped,
+            PodState::Waiting { .. } | PodState::SettingUp | PodState::Active => Next::Stays,
         }
     }
 
@@ -280,27 +326,80 @@ impl Supervisor {
     ) {
         let Some((container, record)) = self.member_mut(id) else { return };
         let Some(probe) = kind.of(&container.probes) else { return };
-        // The same reason again and again is said once.
-        let news = outcome == probe::Outcome::Error && record.failure != why;
-        if outcome != probe::Outcome::Success {
-            record.failure = why;
+        let said = record::cut(&why);
+        // The same reason or warning again and again is told once.
+        let news = match outcome {
+            probe::Outcome::Error => record.failure != why,
+            probe::Outcome::Warning => record.said.get(kind.index()) != Some(&said),
+            probe::Outcome::Success | probe::Outcome::Failure => false,
+        };
+        match outcome {
+            probe::Outcome::Failure | probe::Outcome::Error => record.failure = why,
+            probe::Outcome::Success | probe::Outcome::Warning => {}
+        }
+        if let Some(place) = record.said.get_mut(kind.index()) {
+            *place = said;
         }
         let changed = record.probes.worker_mut(kind).observe(kind, probe, outcome);
         let running_since = if let State::Running { since } = record.state { Some(since) } else { None };
-        if news {
-            self.report(Report::ProbeNotMade { container: id, kind });
+        match outcome {
+            probe::Outcome::Error if news => self.report(Report::ProbeNotMade { container: id, kind }),
+            probe::Outcome::Warning if news => self.report(Report::ProbeWarned { container: id, kind }),
+            probe::Outcome::Error
+            | probe::Outcome::Warning
+            | probe::Outcome::Success
+            | probe::Outcome::Failure => {}
         }
         match (kind, changed, running_since) {
             (ProbeKind::Startup, Some(Verdict::Success), Some(since)) => {
+                self.begin_readiness(id, now);
                 self.report(Report::StartupSucceeded { container: id, took: now.since(since) });
             }
-            (ProbeKind::Readiness, Some(Verdict::Success | Verdict::Failure), Some(_)) => {
+            (ProbeKind::Readiness, Some(Verdict::Success | Verdict::Failure), _) => {
                 self.report_readiness(id);
             }
             (ProbeKind::Startup | ProbeKind::Liveness, Some(Verdict::Failure), Some(_)) => {
                 self.report(Report::ProbeFailed { container: id, kind });
             }
             (ProbeKind::Startup | ProbeKind::Liveness | ProbeKind::Readiness, _, _) => {}
+        }
+    }
+
+    fn note_notice(&mut self, id: ContainerId, mut notice: Notice, now: Instant) {
+        let Some((container, record)) = self.member_mut(id) else { return };
+        let Some(notify) = container.probes.notify else { return };
+        let pod = container.pod;
+        // Whether it is well has no effect any more when it stops, or its pod.
+        let stops = matches!(record.state, State::Stopping { .. });
+        if stops || self.pod_record(pod).is_none_or(|record| record.state != PodState::Active) {
+            notice.keep_alive = None;
+        }
+        let Some((_, record)) = self.member_mut(id) else { return };
+        let noted = record.probes.note(notify, &notice, now);
+        if let Some(status) = notice.status {
+            record.status = status;
+        }
+        if noted.failed {
+            record.failure = record::failure("it says so itself (WATCHDOG=trigger)");
+        }
+        if noted.ready {
+            self.begin_readiness(id, now);
+            self.report(Report::SaidReady { container: id });
+        }
+        if noted.stopping {
+            self.report(Report::SaidStopping { container: id });
+        }
+        if noted.failed {
+            self.report(Report::Unwell { container: id });
+        }
+    }
+
+    /// Once a container has started, its readiness is asked for at once, and from then on each
+    /// period (Kubernetes: the same).
+    fn begin_readiness(&mut self, id: ContainerId, now: Instant) {
+        let Some((container, record)) = self.member_mut(id) else { return };
+        if record.probes.is_started(&container.probes) {
+            record.probes.worker_mut(ProbeKind::Readiness).put_off(now);
         }
     }
 
@@ -322,6 +421,22 @@ impl Supervisor {
         } else {
             let retry_in = remove_retry(tries);
             record.state = PodState::TearingDown { reason, try_at: Some(now.after(retry_in)), tries };
+        }
+    }
+}
+
+/// The end of the log stands for a message where the policy says so, the instance has failed, and
+/// it has left none.
+fn note_last_lines(record: &mut Record, wanted: &TerminationMessage, instance: Instance, lines: Box<str>) {
+    match wanted.policy {
+        TerminationMessagePolicy::File => return,
+        TerminationMessagePolicy::FallbackToLogsOnError => {}
+    }
+    let exits = [record.last_exit.as_mut(), record.former_exit.as_mut()];
+    if let Some(exit) = exits.into_iter().flatten().find(|exit| exit.instance == instance) {
+        let failed = matches!(exit.end.cause, Cause::Exit { exit, .. } if exit.status.code() != 0);
+        if failed && exit.message.is_empty() {
+            exit.message = lines;
         }
     }
 }

@@ -19,21 +19,28 @@
 pub mod action;
 pub mod alarm;
 pub mod announcer;
+pub mod condition;
 pub mod escalation;
 pub mod event;
 pub mod grace;
 pub mod hook;
 mod intake;
+pub mod kept;
+pub mod notice;
 pub mod phase;
 pub mod pod;
 pub mod policy;
 pub mod probe;
 pub mod record;
+pub mod renewal;
 pub mod report;
 pub mod restart;
 pub mod shutdown;
+mod spread;
 pub mod standing;
 pub mod startup;
+pub mod status;
+mod stop;
 pub mod upkeep;
 
 use core::time::Duration;
@@ -45,12 +52,11 @@ use heapless::Deque;
 use self::action::{Action, ContainerAction};
 use self::alarm::Alarm;
 use self::event::Goal;
-use self::grace::{GracePeriods, effective_grace};
-use self::hook::HookKind;
+use self::grace::effective_grace;
 use self::pod::{Member, PodRecord, PodState, PodStopReason, PodView};
-use self::record::{Cause, End, Record, State, StopPhase, StopReason};
+use self::record::{Cause, End, Record, State, StopReason};
 use self::report::Report;
-use crate::config::plan::{Backoff, Container, ContainerId, Hook, Plan, PodId, Probe};
+use crate::config::plan::{Backoff, Container, ContainerId, Plan, PodId};
 use crate::limits::{GRACE_MIN, REPORTS_MAX};
 use crate::time::Instant;
 
@@ -106,6 +112,8 @@ enum Step {
     StopPod(PodId, PodStopReason),
     EndPod(PodId, PodStopReason),
     Create(ContainerId),
+    RestartAll(PodId, ContainerId),
+    BeginAgain(PodId),
     Upkeep(upkeep::Step),
     Escalate(escalation::Step),
     GiveUp,
@@ -133,7 +141,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor that has done nothing yet. All memory that it will ever use is taken here.
     pub fn new(plan: Rc<Plan>) -> Supervisor {
-        Supervisor {
+        let mut supervisor = Supervisor {
             pods: plan.pods.iter().map(|_| PodRecord::new()).collect(),
             records: plan.containers.iter().map(|_| Record::default()).collect(),
             plan,
@@ -145,7 +153,21 @@ impl Supervisor {
             reports: Deque::new(),
             reports_lost: 0,
             next_deadline: None,
-        }
+        };
+        supervisor.seed_jitter(0);
+        supervisor
+    }
+
+    /// A supervisor that goes on from what is known: it decides as one that has come there by events.
+    ///
+    /// `None` if there is not one record for each pod and container of the plan.
+    pub fn with_records(
+        plan: Rc<Plan>,
+        pods: Box<[PodRecord]>,
+        records: Box<[Record]>,
+    ) -> Option<Supervisor> {
+        let fits = pods.len() == plan.pods.len() && records.len() == plan.containers.len();
+        fits.then(|| Supervisor { pods, records, ..Supervisor::new(plan) })
     }
 
     /// The machine's watchdog runs: from now on its `unready-limit`, if there is one, counts.
@@ -257,26 +279,31 @@ impl Supervisor {
         let mut step = |id| self.view(PodId(id)).and_then(|view| self.pod_step(&view, alarm));
         // Stopping begins with the pods that others do not depend on, and those stand last: what
         // they have come to in this turn counts for the others already.
-        if self.stop.is_some() {
+        let step = if self.stop.is_some() {
             pods.rev().find_map(&mut step)
         } else {
             pods.into_iter().find_map(&mut step)
-        }
+        };
+        step.or_else(|| self.next_in_line(alarm).map(Step::Create))
     }
 
     fn pod_step(&self, view: &PodView, alarm: &mut Alarm) -> Option<Step> {
+        let over =
+            |alarm: &mut Alarm| view.record.active_until(view.pod).is_some_and(|until| alarm.due(until));
         match view.record.state {
             PodState::Waiting { try_at } => {
-                // After a set-up that failed, something of it may be there.
-                let end = |reason| match view.record.failures {
-                    0 => Step::EndPod(view.id, reason),
-                    _ => Step::StopPod(view.id, reason),
-                };
                 if self.stop.is_some() {
-                    return Some(end(PodStopReason::Requested));
+                    return Some(end_or_stop(view, PodStopReason::Requested));
+                }
+                if over(alarm) {
+                    return Some(Step::StopPod(view.id, PodStopReason::DeadlineExceeded));
                 }
                 match self.dependencies(view) {
-                    Dependencies::Failed(id) => Some(end(PodStopReason::DependencyFailed(id))),
+                    Dependencies::Failed(id) => Some(end_or_stop(view, PodStopReason::DependencyFailed(id))),
+                    // Of a pod that the supervisor before had: nothing is to be started any more.
+                    Dependencies::Met if startup::is_completed(view) => {
+                        Some(end_or_stop(view, PodStopReason::Completed))
+                    }
                     Dependencies::Met => alarm.due(try_at).then_some(Step::SetUp(view.id)),
                     Dependencies::NotYet => None,
                 }
@@ -290,9 +317,37 @@ impl Supervisor {
                 if self.stop.is_some() && self.dependents_ended(view.id) {
                     return Some(Step::StopPod(view.id, PodStopReason::Requested));
                 }
+                if over(alarm) {
+                    return Some(Step::StopPod(view.id, PodStopReason::DeadlineExceeded));
+                }
+                if escalation::is_exhausted(view, alarm.now()) {
+                    return Some(Step::StopPod(view.id, PodStopReason::RestartedTooOften));
+                }
+                if let Some(id) = renewal::trigger(view) {
+                    return Some(Step::RestartAll(view.id, id));
+                }
                 match startup::next_step(view, alarm) {
-                    Some(startup::Step::Create(id)) => Some(Step::Create(id)),
+                    Some(startup::Step::Create(id)) if self.plan.machine.start_spread.is_none() => {
+                        Some(Step::Create(id))
+                    }
                     Some(startup::Step::Stop(reason)) => Some(Step::StopPod(view.id, reason)),
+                    // Of those that may not all come up at one time, `next_in_line` chooses.
+                    Some(startup::Step::Create(_)) | None => upkeep::next_step(view, alarm).map(Step::Upkeep),
+                }
+            }
+            PodState::RestartingAll { .. } => {
+                if self.stop.is_some() && self.dependents_ended(view.id) {
+                    return Some(Step::StopPod(view.id, PodStopReason::Requested));
+                }
+                if over(alarm) {
+                    return Some(Step::StopPod(view.id, PodStopReason::DeadlineExceeded));
+                }
+                let reason = StopReason::RestartAllContainers;
+                match renewal::next_step(view) {
+                    Some(renewal::Step::Stop(id)) => Some(Step::Upkeep(upkeep::Step::Stop(id, reason))),
+                    Some(renewal::Step::Signal(id)) => Some(Step::Upkeep(upkeep::Step::Signal(id))),
+                    Some(renewal::Step::Kill(id)) => Some(Step::Upkeep(upkeep::Step::Kill(id, reason))),
+                    Some(renewal::Step::Begin) => Some(Step::BeginAgain(view.id)),
                     None => upkeep::next_step(view, alarm).map(Step::Upkeep),
                 }
             }
@@ -300,6 +355,7 @@ impl Supervisor {
                 Some(shutdown::Step::Stop(id)) => Some(Step::Upkeep(upkeep::Step::Stop(id, StopReason::Pod))),
                 Some(shutdown::Step::Signal(id)) => Some(Step::Upkeep(upkeep::Step::Signal(id))),
                 Some(shutdown::Step::Kill(id)) => Some(Step::Upkeep(upkeep::Step::Kill(id, StopReason::Pod))),
+                Some(shutdown::Step::Create(id)) => Some(Step::Create(id)),
                 Some(shutdown::Step::TearDown) => Some(Step::TearDown(view.id)),
                 None => upkeep::next_step(view, alarm).map(Step::Upkeep),
             },
@@ -333,6 +389,16 @@ impl Supervisor {
     }
 }
 
+/// Ends a pod that was not set up. After a set-up that failed, or another supervisor, something of
+/// it may be there, and is to be removed.
+fn end_or_stop(view: &PodView, reason: PodStopReason) -> Step {
+    if view.record.failures == 0 && !view.record.has_remains {
+        Step::EndPod(view.id, reason)
+    } else {
+        Step::StopPod(view.id, reason)
+    }
+}
+
 /// How the pods stand that a pod is `after`.
 enum Dependencies {
     /// All are ready or have succeeded.
@@ -348,7 +414,9 @@ impl Supervisor {
     fn carry_out(&mut self, step: Step, now: Instant) -> Option<Action> {
         match step {
             Step::SetUp(id) => {
-                self.pod_mut(id)?.state = PodState::SettingUp;
+                let record = self.pod_mut(id)?;
+                record.state = PodState::SettingUp;
+                record.start_time = record.start_time.or(Some(now));
                 self.report(Report::PodStarting { pod: id });
                 Some(Action::SetUpPod(id))
             }
@@ -360,6 +428,7 @@ impl Supervisor {
                     PodState::Waiting { .. }
                     | PodState::SettingUp
                     | PodState::Active
+                    | PodState::RestartingAll { .. }
                     | PodState::Stopping { .. }
                     | PodState::Ended { .. } => 0,
                 };
@@ -380,12 +449,22 @@ impl Supervisor {
             Step::Create(id) => {
                 let backoff = self.backoff(id)?;
                 let give_up_at = now.after(self.plan.machine.runtime_timeout);
+                let pod = self.plan.containers.get(id.index())?.pod;
+                let view = self.view(pod)?;
+                if view.members().any(|member| member.id == id && escalation::is_counted(&member)) {
+                    self.pod_mut(pod)?.recent_container_restarts.note(now);
+                }
                 let record = self.record_mut(id)?;
                 restart::begin_instance(record, &backoff, now);
+                record.probes = probe::Workers::default();
+                record.said = Default::default();
+                record.status = record::Said::new();
                 record.state = State::Creating { give_up_at };
                 let restarts = record.restarts;
                 self.container_action(id, ContainerAction::Create { restarts })
             }
+            Step::RestartAll(id, by) => self.restart_all(id, by, now),
+            Step::BeginAgain(id) => self.begin_again(id),
             Step::Upkeep(step) => self.carry_out_upkeep(step, now),
             Step::Escalate(escalation::Step::Restart(id)) => self.restart_pod(id, now),
             Step::Escalate(escalation::Step::StopAll(id, goal)) => {
@@ -400,32 +479,6 @@ impl Supervisor {
                 None
             }
         }
-    }
-
-    /// Puts a pod that has failed back to its beginning. Its containers keep their instance numbers,
-    /// so that what is still on its way from before is not taken for news, and count one more
-    /// restart, so that their logs go on.
-    fn restart_pod(&mut self, id: PodId, now: Instant) -> Option<Action> {
-        let pod = self.plan.pods.get(id.index())?;
-        let (containers, backoff) = (pod.containers(), pod.restart_backoff);
-        let record = self.pods.get_mut(id.index())?;
-        let PodState::Ended { at, .. } = record.state else { return None };
-        record.backoff.advance(at, now, &backoff);
-        record.restarts = record.restarts.saturating_add(1);
-        record.state = PodState::Waiting { try_at: now };
-        record.failures = 0;
-        record.reported = phase::Reported::default();
-        let restarts = record.restarts;
-        for record in self.records.get_mut(containers)? {
-            let ran = u32::from(record.instance.0 > 0);
-            *record = Record {
-                instance: record.instance,
-                restarts: record.restarts.saturating_add(ran),
-                ..Record::default()
-            };
-        }
-        self.report(Report::PodRestarting { pod: id, restarts });
-        None
     }
 
     fn stop_deadline(&self, goal: Goal, now: Instant) -> Option<Instant> {
@@ -467,32 +520,8 @@ impl Supervisor {
                 self.record_mut(id)?.state = State::Starting { give_up_at, exited: None };
                 self.container_action(id, ContainerAction::Start)
             }
-            upkeep::Step::Stop(id, reason) => {
-                let (container, record) = self.member_mut(id)?;
-                let hook = if let State::PostStart { hook, .. } = record.state { Some(hook) } else { None };
-                // A sleep is nobody's but ours.
-                let is_ours = matches!(container.hooks.post_start, Some(Hook::Sleep(_)));
-                self.begin_stop(id, reason, now);
-                match hook {
-                    Some(hook::Stage::UnderWay { .. }) if !is_ours => {
-                        self.container_action(id, ContainerAction::CancelHook(HookKind::PostStart))
-                    }
-                    Some(hook::Stage::UnderWay { .. } | hook::Stage::Due) | None => None,
-                }
-            }
-            upkeep::Step::Signal(id) => {
-                let record = self.record_mut(id)?;
-                let State::Stopping { reason, started, grace_end, phase: StopPhase::Waiting { since } } =
-                    record.state
-                else {
-                    return None;
-                };
-                let grace_end = grace_end.after(now.since(since));
-                let phase = StopPhase::Signalled { at: now };
-                record.state = State::Stopping { reason, started, grace_end, phase };
-                self.report(Report::StopSignalled { container: id, reason });
-                self.container_action(id, ContainerAction::Stop)
-            }
+            upkeep::Step::Stop(id, reason) => self.stop_container(id, reason, now),
+            upkeep::Step::Signal(id) => self.send_stop_signal(id, now),
             upkeep::Step::Kill(id, reason) => {
                 let record = self.record_mut(id)?;
                 let former = record.state;
@@ -545,6 +574,14 @@ impl Supervisor {
                 record.probes.worker_mut(kind).begin(kind.of(&container.probes)?, now);
                 self.container_action(id, ContainerAction::Probe(kind))
             }
+            upkeep::Step::MissKeepAlive(id) => {
+                let (container, record) = self.member_mut(id)?;
+                let timeout = container.probes.notify.and_then(|notify| notify.watchdog_timeout)?;
+                record.probes.miss_keep_alive();
+                record.failure = report::silent_for(timeout);
+                self.report(Report::Unwell { container: id });
+                None
+            }
             upkeep::Step::TimeOutProbe(id, kind) => {
                 let why = record::failure("no answer in time");
                 self.observe_probe(id, kind, probe::Outcome::Failure, why, now);
@@ -556,69 +593,6 @@ impl Supervisor {
         }
     }
 
-    /// Begins to stop a container that runs.
-    fn begin_stop(&mut self, id: ContainerId, reason: StopReason, now: Instant) {
-        let Some(grace) = self.container_grace(id, reason) else { return };
-        let Some((container, record)) = self.member_mut(id) else { return };
-        let phase = match container.hooks.pre_stop {
-            Some(_) => StopPhase::PreStop { hook: hook::Stage::Due },
-            None => StopPhase::Waiting { since: now },
-        };
-        let started = record.state.has_started();
-        record.state = State::Stopping { reason, started, grace_end: now.after(grace), phase };
-    }
-
-    fn begin_hook(&mut self, id: ContainerId, kind: HookKind, now: Instant) -> Option<Action> {
-        let (container, record) = self.member_mut(id)?;
-        let hook = kind.of(&container.hooks)?;
-        let asks = matches!(hook, Hook::Ask(_));
-        let begun = hook::Stage::begin(hook, now);
-        let mut reason = None;
-        match &mut record.state {
-            State::PostStart { hook, .. } => *hook = begun,
-            State::Stopping { phase: StopPhase::PreStop { hook }, reason: why, .. } => {
-                *hook = begun;
-                reason = Some(*why);
-            }
-            State::Absent
-            | State::Creating { .. }
-            | State::Created
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Stopping { .. }
-            | State::Killing { .. }
-            | State::Exited { .. }
-            | State::Removing { .. }
-            | State::Ended { .. } => return None,
-        }
-        if let Some(reason) = reason {
-            self.report(Report::PreStopBegun { container: id, reason });
-        }
-        if asks { self.container_action(id, ContainerAction::Hook(kind)) } else { None }
-    }
-
-    /// A sleep has ended; anything else has taken too long.
-    fn end_hook(&mut self, id: ContainerId, kind: HookKind, now: Instant) -> Option<Action> {
-        let (container, record) = self.member_mut(id)?;
-        let is_ours = matches!(kind.of(&container.hooks)?, Hook::Sleep(_));
-        let (State::PostStart { hook, .. } | State::Stopping { phase: StopPhase::PreStop { hook }, .. }) =
-            record.state
-        else {
-            return None;
-        };
-        if is_ours && hook.is_over(now) {
-            self.observe_hook(id, kind, Ok(()), now);
-            self.report_pod(id);
-            return None;
-        }
-        self.observe_hook(id, kind, Err(report::hook_timed_out(hook.took(now))), now);
-        match kind {
-            HookKind::PostStart => self.container_action(id, ContainerAction::CancelHook(kind)),
-            // It may go on beside the stop signal, and ends with its container.
-            HookKind::PreStop => None,
-        }
-    }
-
     fn container_action(&self, id: ContainerId, action: ContainerAction) -> Option<Action> {
         Some(Action::Container(id, self.record(id)?.instance, action))
     }
@@ -627,19 +601,6 @@ impl Supervisor {
         let own = self.plan.pods.get(id.index()).map_or(GRACE_MIN, |pod| pod.termination_grace_period);
         let limit = self.stop.filter(|stop| stop.is_shortened()).map(|_| GRACE_MIN);
         effective_grace(own, None, limit)
-    }
-
-    fn container_grace(&self, id: ContainerId, reason: StopReason) -> Option<Duration> {
-        let container = self.plan.containers.get(id.index())?;
-        let probes = &container.probes;
-        let of = |probe: &Option<Probe>| probe.as_ref().and_then(|probe| probe.termination_grace_period);
-        let periods = GracePeriods {
-            pod: self.grace(container.pod),
-            container: container.termination_grace_period,
-            startup_probe: of(&probes.startup),
-            liveness_probe: of(&probes.liveness),
-        };
-        Some(grace::grace(&periods, reason))
     }
 
     fn backoff(&self, id: ContainerId) -> Option<Backoff> {
@@ -672,7 +633,7 @@ impl Supervisor {
         let pod = container.pod;
         let Some(view) = self.view(pod) else { return };
         match view.record.state {
-            PodState::Active | PodState::Stopping { .. } => {}
+            PodState::Active | PodState::RestartingAll { .. } | PodState::Stopping { .. } => {}
             // Its end is told when it has come.
             PodState::Waiting { .. }
             | PodState::SettingUp

@@ -7,8 +7,10 @@
 //!         └───────────── stopped, or can never start ────────────────────┘
 //! ```
 //!
-//! An essential pod that has failed may go back from `Ended` to `Waiting`: see `escalation.rs`.
+//! From `Active` a pod may go through `RestartingAll` and back: see `renewal.rs`. An essential pod
+//! that has failed may go back from `Ended` to `Waiting`: see `escalation.rs`.
 
+use super::escalation::Recent;
 use super::record::{Failure, Record};
 use crate::config::plan::{Container, ContainerId, Plan, Pod, PodId};
 use crate::time::Instant;
@@ -25,6 +27,13 @@ pub enum PodState {
     SettingUp,
     /// Its containers are started and kept as its policy says.
     Active,
+    /// All its containers are stopped at once, to be started again from the first one on.
+    RestartingAll {
+        /// The container whose end asked for it.
+        by: ContainerId,
+        /// Since when.
+        since: Instant,
+    },
     /// Its containers are stopped in order; nothing is started any more.
     Stopping {
         /// Why.
@@ -61,6 +70,10 @@ pub enum PodStopReason {
     DependencyFailed(PodId),
     /// Somebody asked for it.
     Requested,
+    /// Its active deadline is over (Kubernetes: the reason DeadlineExceeded).
+    DeadlineExceeded,
+    /// Its containers were restarted more often than its escalation allows.
+    RestartedTooOften,
 }
 
 /// Everything that is known of one pod.
@@ -68,14 +81,23 @@ pub enum PodStopReason {
 pub struct PodRecord {
     /// Where it is in its life.
     pub state: PodState,
+    /// When it was first set up, since it was last started anew (Kubernetes `startTime`).
+    pub start_time: Option<Instant>,
     /// Set-ups that failed in a row.
     pub failures: u32,
     /// Why the last set-up or tear-down failed, in words.
     pub failure: Failure,
+    /// Whether something of it is there although this supervisor has not set it up: the volumes
+    /// that it had under the supervisor before.
+    pub has_remains: bool,
     /// What was last reported about it, so that only changes are.
     pub reported: super::phase::Reported,
     /// Times that the whole pod was started anew, since it is essential and had failed.
     pub restarts: u32,
+    /// When that was, as far as its escalation looks back.
+    pub recent_restarts: Recent,
+    /// When containers of it were restarted, likewise; since it was last started anew.
+    pub recent_container_restarts: Recent,
     /// The pause before the next time.
     pub backoff: super::restart::Entry,
     /// Since when it has not been ready, for an essential pod: from the beginning, until it is ready
@@ -88,10 +110,14 @@ impl PodRecord {
     pub fn new() -> PodRecord {
         PodRecord {
             state: PodState::Waiting { try_at: Instant::ZERO },
+            start_time: None,
             failures: 0,
             failure: Failure::new(),
+            has_remains: false,
             reported: super::phase::Reported::default(),
             restarts: 0,
+            recent_restarts: Recent::default(),
+            recent_container_restarts: Recent::default(),
             backoff: super::restart::Entry::default(),
             unready_since: None,
         }
@@ -103,8 +129,16 @@ impl PodRecord {
             PodState::Stopping { reason, .. }
             | PodState::TearingDown { reason, .. }
             | PodState::Ended { reason, .. } => Some(reason),
-            PodState::Waiting { .. } | PodState::SettingUp | PodState::Active => None,
+            PodState::Waiting { .. }
+            | PodState::SettingUp
+            | PodState::Active
+            | PodState::RestartingAll { .. } => None,
         }
+    }
+
+    /// When its active deadline is over, if it has one and its time runs.
+    pub fn active_until(&self, pod: &Pod) -> Option<Instant> {
+        Some(self.start_time?.after(pod.active_deadline?))
     }
 
     /// Whether nothing of it is left.
@@ -167,17 +201,17 @@ impl<'a> PodView<'a> {
     }
 
     /// Its init containers and sidecars, in start order.
-    pub fn inits(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + ExactSizeIterator + use<'a> {
+    pub fn inits(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + ExactSizeIterator + Clone + use<'a> {
         members(self.pod.init_containers.start, self.inits, self.init_records)
     }
 
     /// Its main containers, in the order of the file.
-    pub fn mains(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + ExactSizeIterator + use<'a> {
+    pub fn mains(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + ExactSizeIterator + Clone + use<'a> {
         members(self.pod.main_containers.start, self.mains, self.main_records)
     }
 
     /// All its containers, in start order.
-    pub fn members(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + use<'a> {
+    pub fn members(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + Clone + use<'a> {
         self.inits().chain(self.mains())
     }
 }
@@ -186,7 +220,7 @@ fn members<'a>(
     first: u16,
     containers: &'a [Container],
     records: &'a [Record],
-) -> impl DoubleEndedIterator<Item = Member<'a>> + ExactSizeIterator + use<'a> {
+) -> impl DoubleEndedIterator<Item = Member<'a>> + ExactSizeIterator + Clone + use<'a> {
     containers.iter().zip(records).enumerate().map(move |(position, (container, record))| {
         // A plan holds at most `CONTAINERS_MAX` containers, so this is always its position.
         let offset = u16::try_from(position).unwrap_or(u16::MAX);

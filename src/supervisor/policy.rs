@@ -73,6 +73,10 @@ impl<'p> Policy<'p> {
             // A pod that is being stopped starts nothing; asked outside of that, it has not had its
             // run yet.
             Cause::StartFailed | Cause::NeverRan => return Decision::Restart,
+            // What an init container does may not be done twice where nothing is to be repeated.
+            Cause::MayHaveRun => {
+                return restart_if(self.role != Role::Init || self.effective() != RestartPolicy::Never);
+            }
             Cause::LeftBehind => return Decision::Stay,
             Cause::Exit { exit, stopped } => (exit, stopped),
         };
@@ -81,6 +85,8 @@ impl<'p> Policy<'p> {
             Some(StopReason::StartupProbe | StopReason::LivenessProbe) => {
                 return restart_if(self.effective() != RestartPolicy::Never);
             }
+            // That was what it was stopped for.
+            Some(StopReason::RestartAllContainers | StopReason::Changed) => return Decision::Restart,
             Some(
                 StopReason::Pod
                 | StopReason::CreateTimeout
@@ -152,6 +158,7 @@ mod tests {
         let probe = Some(StopReason::LivenessProbe);
         let oom_killed = |code| Exit { status: ExitStatus::Code(code), oom_killed: true };
         let start_failed = End { at: Instant::ZERO, cause: Cause::StartFailed };
+        let may_have_run = End { at: Instant::ZERO, cause: Cause::MayHaveRun };
         for (role, of_pod, end, expected) in [
             (Role::Main, Always, end(exit(0), None), true),
             (Role::Main, Always, end(exit(1), None), true),
@@ -161,6 +168,11 @@ mod tests {
             (Role::Main, Never, end(exit(1), None), false),
             (Role::Main, Never, end(exit(137), probe), false),
             (Role::Main, Never, start_failed, true),
+            (Role::Main, Never, may_have_run, true),
+            (Role::Sidecar, Never, may_have_run, true),
+            (Role::Init, Never, may_have_run, false),
+            (Role::Init, Never, start_failed, true),
+            (Role::Init, OnFailure, may_have_run, true),
             (Role::Sidecar, Never, end(exit(0), None), true),
             (Role::Sidecar, OnFailure, end(exit(0), None), true),
             (Role::Init, Always, end(exit(0), None), false),

@@ -38,7 +38,7 @@ use super::hook::Stage;
 use super::probe::Workers;
 use super::restart;
 use crate::config::plan::Role;
-use crate::limits::FAILURE_BYTES_MAX;
+use crate::limits::{FAILURE_BYTES_MAX, PROBE_SAID_BYTES_MAX};
 use crate::time::Instant;
 
 /// Counts the starts of a container, so that a late report about an earlier one is recognised.
@@ -82,7 +82,7 @@ pub enum State {
     Stopping {
         /// Who wants it stopped.
         reason: StopReason,
-        /// Whether it had started: its post-start hook, if it has one, had ended well.
+        /// Whether it had started before: its post-start hook, if it has one, had ended well.
         started: bool,
         /// When its time is over, unless the pod's own deadline is earlier or the least time after
         /// the stop signal is not. What it waits for its turn is added.
@@ -140,6 +140,21 @@ impl State {
         }
     }
 
+    /// Whether it is being created or started.
+    pub fn comes_up(self) -> bool {
+        match self {
+            State::Creating { .. } | State::Created | State::Starting { .. } => true,
+            State::Absent
+            | State::PostStart { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => false,
+        }
+    }
+
     /// Whether its own command runs, or did when it was killed.
     pub fn runs(self) -> bool {
         match self {
@@ -158,22 +173,25 @@ impl State {
     /// Whether its own command runs, and its post-start hook, if it has one, has ended well. Kubernetes
     /// does not call a container running before.
     pub fn has_started(self) -> bool {
-        let not_yet = matches!(
-            self,
-            State::PostStart { .. }
-                | State::Stopping { started: false, .. }
-                | State::Killing { reason: StopReason::PostStartHook, .. }
-        );
-        self.runs() && !not_yet
+        match self {
+            State::Running { .. } => true,
+            State::Stopping { started, .. } => started,
+            State::Killing { ran, reason, .. } => ran && reason != StopReason::PostStartHook,
+            State::Absent
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting { .. }
+            | State::PostStart { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Ended { .. } => false,
+        }
     }
 
-    /// Whether it has started and has not been told to end.
+    /// Whether it has started and was not killed: one that was sent its stop signal may still be
+    /// ready, as long as its readiness probe says so (Kubernetes: the same).
     pub fn serves(self) -> bool {
-        let is_signalled = matches!(
-            self,
-            State::Stopping { phase: StopPhase::Signalled { .. }, .. } | State::Killing { .. }
-        );
-        self.has_started() && !is_signalled
+        self.has_started() && !matches!(self, State::Killing { .. })
     }
 
     /// Whether nothing of it is on the machine.
@@ -227,11 +245,19 @@ pub struct End {
 }
 
 impl End {
+    /// Whether its own command ran, as far as anybody knows.
+    pub fn ran(self) -> bool {
+        match self.cause {
+            Cause::Exit { .. } => true,
+            Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => false,
+        }
+    }
+
     /// Whether a container in this role has succeeded with that.
     pub fn is_success(self, role: Role) -> bool {
         match self.cause {
             Cause::Exit { exit, .. } => exit.is_success(role),
-            Cause::StartFailed | Cause::NeverRan | Cause::LeftBehind => false,
+            Cause::StartFailed | Cause::MayHaveRun | Cause::NeverRan | Cause::LeftBehind => false,
         }
     }
 }
@@ -248,6 +274,9 @@ pub enum Cause {
     },
     /// It never ran: the runtime could not create or start it.
     StartFailed,
+    /// Its `start` took too long, and it was killed: nobody knows whether its own command ran
+    /// (Kubernetes: a container in an unknown state).
+    MayHaveRun,
     /// It never ran: the pod was stopped before.
     NeverRan,
     /// It could not be killed or removed. What is left of it is out of our hands.
@@ -317,6 +346,10 @@ pub enum StopReason {
     CreateTimeout,
     /// The runtime's `start` took too long.
     StartTimeout,
+    /// All containers of its pod are restarted (Kubernetes: the reason RestartingAllContainers).
+    RestartAllContainers,
+    /// Its configuration has changed.
+    Changed,
     /// Its post-start hook failed (Kubernetes: PostStartHookError).
     PostStartHook,
 }
@@ -331,12 +364,21 @@ impl StopReason {
 /// What went wrong, in words, cut to [`FAILURE_BYTES_MAX`].
 pub type Failure = String<FAILURE_BYTES_MAX>;
 
+/// What a container said last in answer to a probe, or why it failed, in one line, cut to
+/// [`PROBE_SAID_BYTES_MAX`].
+pub type Said = String<PROBE_SAID_BYTES_MAX>;
+
 /// Cuts `text` to what a [`Failure`] holds, at a character's border, and says that it was cut.
 pub fn failure(text: &str) -> Failure {
+    cut(text)
+}
+
+/// Cuts `text` to `BYTES`, at a character's border, and says that it was cut.
+pub(crate) fn cut<const BYTES: usize>(text: &str) -> String<BYTES> {
     const MARK: &str = " …";
-    let mut kept = Failure::new();
+    let mut kept = String::new();
     if kept.push_str(text).is_err() {
-        let mut room = FAILURE_BYTES_MAX - MARK.len();
+        let mut room = BYTES - MARK.len();
         while !text.is_char_boundary(room) {
             room -= 1;
         }
@@ -348,6 +390,29 @@ pub fn failure(text: &str) -> Failure {
     kept
 }
 
+/// How an instance that ran has ended, with what its status tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Termination {
+    /// Which instance.
+    pub instance: Instance,
+    /// When its own command began; `None` if it was gone before that was seen, or if that was
+    /// before this supervisor.
+    pub started_at: Option<Instant>,
+    /// When and how it ended.
+    pub end: End,
+    /// Its termination message; empty if it left none.
+    pub message: Box<str>,
+}
+
+/// Which step of a start failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartStep {
+    /// It could not be made.
+    Create,
+    /// It was made, and its own command could not be started.
+    Start,
+}
+
 /// Everything that is known of one container.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
@@ -357,16 +422,47 @@ pub struct Record {
     pub instance: Instance,
     /// Starts after an exit (Kubernetes `restartCount`).
     pub restarts: u32,
-    /// How the newest instance that ran has ended. A start that failed does not touch it.
-    pub last_exit: Option<End>,
+    /// When the newest instance's own command began, while it runs.
+    pub started_at: Option<Instant>,
+    /// The termination message of the newest instance, until it has ended.
+    pub message: Box<str>,
+    /// How the newest instance that ran has ended, since the pod last began with its first
+    /// container. A start that failed does not touch it.
+    pub last_exit: Option<Termination>,
+    /// How the instance before that one has ended, or the newest one before all containers of the
+    /// pod were last restarted.
+    pub former_exit: Option<Termination>,
+    /// Which step of the last start failed; `None` once one has succeeded.
+    pub failed_step: Option<StartStep>,
+    /// How the newest instance ended before all containers of the pod were last restarted.
+    pub former: Option<End>,
     /// The pause before the next restart.
     pub backoff: restart::Entry,
-    /// Starts that failed in a row.
+    /// Starts that failed in a row; 0 also if its configuration has changed since.
     pub start_failures: u32,
+    /// Whether its configuration has changed since the newest instance was created.
+    pub changed: bool,
     /// Why the last start, probe, hook or removal failed, in words.
     pub failure: Failure,
     /// Its probes, for the newest instance.
     pub probes: Workers,
+    /// What came of the last try of each, in the order of [`super::probe::ProbeKind::ALL`].
+    pub said: [Said; 3],
+    /// What it said last of itself (`STATUS=` of sd_notify(3)).
+    pub status: Said,
+}
+
+impl Record {
+    /// The end that its next start comes after, if there was any.
+    pub fn end_before_start(&self) -> Option<End> {
+        if self.state == State::Absent { self.former } else { self.state.end() }
+    }
+
+    /// Whether an instance of it has run to its end, also if all containers were restarted since.
+    pub fn has_run(&self) -> bool {
+        let former = self.former.map(|end| end.cause);
+        self.last_exit.is_some() || matches!(former, Some(Cause::Exit { .. }))
+    }
 }
 
 #[cfg(test)]

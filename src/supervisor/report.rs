@@ -14,6 +14,9 @@ use crate::config::plan::{Container, ContainerId, PodId, Role};
 use crate::config::signal::{StopSignal, signal_name};
 use crate::config::write_memory;
 
+/// Characters of a termination message that a line shows.
+const MESSAGE_CHARACTERS_MAX: usize = 200;
+
 /// Something that the user is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
@@ -28,6 +31,13 @@ pub enum Report {
         pod: PodId,
         /// When that is tried again.
         retry_in: Duration,
+    },
+    /// The supervisor before was ended in its midst, and it goes on from there.
+    PodRestored {
+        /// Which.
+        pod: PodId,
+        /// Whether its volumes are still there.
+        survives: bool,
     },
     /// Its phase has changed.
     PodPhase {
@@ -103,6 +113,28 @@ pub enum Report {
     },
     /// A probe could not be made, which says nothing about the container; the record knows why.
     ProbeNotMade {
+        /// Which.
+        container: ContainerId,
+        /// Which probe.
+        kind: ProbeKind,
+    },
+    /// It was to say that it is well and did not, or said the opposite; the record knows why.
+    Unwell {
+        /// Which.
+        container: ContainerId,
+    },
+    /// It says itself that it has started.
+    SaidReady {
+        /// Which.
+        container: ContainerId,
+    },
+    /// It says itself that it stops.
+    SaidStopping {
+        /// Which.
+        container: ContainerId,
+    },
+    /// A probe succeeded with an answer that the user should know of.
+    ProbeWarned {
         /// Which.
         container: ContainerId,
         /// Which probe.
@@ -195,6 +227,13 @@ pub enum Report {
         /// How often that was so, with this time.
         restarts: u32,
     },
+    /// The end of a container asks for all of its pod to be started again.
+    AllContainersRestarting {
+        /// Which pod.
+        pod: PodId,
+        /// Which container.
+        by: ContainerId,
+    },
     /// An essential pod has not been ready for so long that the watchdog is fed no longer.
     PodOverdue {
         /// Which.
@@ -215,9 +254,11 @@ pub enum Report {
 pub enum Next {
     /// It is started again after this pause.
     RestartsIn(Duration),
+    /// All containers of its pod are started again.
+    RestartsAll,
     /// Nothing: its policy says so.
     Stays,
-    /// Nothing: its pod is being stopped.
+    /// Nothing by itself: all containers of its pod are being stopped.
     WasStopped,
 }
 
@@ -248,7 +289,10 @@ impl Report {
             | Report::PodOverdue { .. }
             | Report::StopGivenUp => Severity::Error,
             Report::PodStopping { reason, .. } => match reason {
-                PodStopReason::InitFailed(_) | PodStopReason::DependencyFailed(_) => Severity::Error,
+                PodStopReason::InitFailed(_)
+                | PodStopReason::DependencyFailed(_)
+                | PodStopReason::DeadlineExceeded
+                | PodStopReason::RestartedTooOften => Severity::Error,
                 PodStopReason::Completed | PodStopReason::Requested => Severity::Info,
             },
             Report::Exited { exit: Exit { oom_killed: true, .. }, .. } => Severity::Warning,
@@ -258,12 +302,18 @@ impl Report {
             },
             Report::ProbeFailed { .. }
             | Report::ProbeNotMade { .. }
+            | Report::ProbeWarned { .. }
+            | Report::Unwell { .. }
             | Report::HookFailed { .. }
             | Report::Killed { .. }
             | Report::Readiness { ready: false, .. }
             | Report::PodRestarting { .. }
+            | Report::AllContainersRestarting { .. }
+            | Report::PodRestored { .. }
             | Report::Lost(_) => Severity::Warning,
-            Report::PodStarting { .. }
+            Report::SaidReady { .. }
+            | Report::SaidStopping { .. }
+            | Report::PodStarting { .. }
             | Report::PodPhase { .. }
             | Report::PodReadiness { .. }
             | Report::PodEnded { .. }
@@ -293,6 +343,10 @@ impl Report {
         let container = |id: ContainerId| plan.containers.get(id.index());
         let name = |id: ContainerId| container(id).map_or("?", |container| container.name.as_str());
         let path = |id: ContainerId| format!("{}/{}", container(id).map_or("?", |c| pod(c.pod)), name(id));
+        let said = |id: ContainerId, kind: ProbeKind| {
+            let said = supervisor.record(id).and_then(|record| record.said.get(kind.index()));
+            said.map_or("", |said| said.as_str())
+        };
         let why = |id: ContainerId| supervisor.record(id).map_or("", |record| record.failure.as_str());
         let pod_why = |id: PodId| supervisor.pod_record(id).map_or("", |record| record.failure.as_str());
         match *self {
@@ -304,6 +358,14 @@ impl Report {
                 pod_why(id),
                 Span(retry_in)
             ),
+            Report::PodRestored { pod: id, survives } => {
+                write!(line, "pod {}: the supervisor before has left it running; ", pod(id))?;
+                if survives {
+                    write!(line, "its containers are started again, but for those that are done")
+                } else {
+                    write!(line, "it begins anew, with its restarts counted on")
+                }
+            }
             Report::PodPhase { pod: id, phase } => write!(line, "pod {}: {}", pod(id), phase.name()),
             Report::PodReadiness { pod: id, ready: true } => write!(line, "pod {}: ready", pod(id)),
             Report::PodReadiness { pod: id, ready: false } => write!(line, "pod {}: not ready", pod(id)),
@@ -314,6 +376,8 @@ impl Report {
                     PodStopReason::InitFailed(id) => write!(line, "init container {} failed", name(id))?,
                     PodStopReason::DependencyFailed(id) => write!(line, "pod {} failed", pod(id))?,
                     PodStopReason::Requested => write!(line, "as requested")?,
+                    PodStopReason::DeadlineExceeded => write_deadline(line, supervisor, id)?,
+                    PodStopReason::RestartedTooOften => write_too_often(line, supervisor, id)?,
                 }
                 write!(line, " (grace period {})", Span(grace))
             }
@@ -326,6 +390,10 @@ impl Report {
                         write!(line, ", it is after pod {}, which failed; it was not started", pod(id))
                     }
                     PodStopReason::Requested => write!(line, ", stopped as requested"),
+                    PodStopReason::DeadlineExceeded => write!(line, ", DeadlineExceeded"),
+                    PodStopReason::RestartedTooOften => {
+                        write!(line, ", its containers were restarted too often")
+                    }
                 }
             }
             Report::PodLeftBehind { pod: id } => write!(
@@ -342,7 +410,9 @@ impl Report {
                 write!(line, "{}: cannot start: {}; ", path(id), why(id))?;
                 match next {
                     Next::RestartsIn(pause) => write!(line, "trying again {}", Pause(pause)),
-                    Next::Stays | Next::WasStopped => write!(line, "it is not tried again"),
+                    Next::RestartsAll | Next::Stays | Next::WasStopped => {
+                        write!(line, "it is not tried again")
+                    }
                 }
             }
             Report::Exited { container: id, exit, next } => {
@@ -350,8 +420,10 @@ impl Report {
                 if exit.oom_killed {
                     write_memory_limit(line, supervisor, id)?;
                 }
+                write_message(line, supervisor, id)?;
                 match next {
                     Next::RestartsIn(pause) => write!(line, "; restarting {}", Pause(pause)),
+                    Next::RestartsAll => write!(line, "; restarting all containers of its pod"),
                     Next::Stays | Next::WasStopped => Ok(()),
                 }
             }
@@ -367,6 +439,18 @@ impl Report {
                 path(id),
                 kind.name(),
                 why(id)
+            ),
+            Report::Unwell { container: id } => {
+                write!(line, "{}: not alive, as if its liveness probe had failed: {}", path(id), why(id))
+            }
+            Report::SaidReady { container: id } => write!(line, "{}: says that it is ready", path(id)),
+            Report::SaidStopping { container: id } => write!(line, "{}: says that it stops", path(id)),
+            Report::ProbeWarned { container: id, kind } => write!(
+                line,
+                "{}: {} probe succeeded with a warning: {}",
+                path(id),
+                kind.name(),
+                said(id, kind)
             ),
             Report::Readiness { container: id, ready: true } => write!(line, "{}: ready", path(id)),
             Report::Readiness { container: id, ready: false } => write!(line, "{}: not ready", path(id)),
@@ -429,6 +513,9 @@ impl Report {
                 write!(line, "pod {}: it is essential and has failed; starting it anew, ", pod(id))?;
                 if restarts == 1 { write!(line, "the first time") } else { write!(line, "time {restarts}") }
             }
+            Report::AllContainersRestarting { pod: id, by } => {
+                write!(line, "pod {}: restarting all its containers, as {} asks for it", pod(id), name(by))
+            }
             Report::PodOverdue { pod: id, limit } => write!(
                 line,
                 "pod {}: it is essential and has not been ready for {}; the watchdog is fed no longer and will \
@@ -445,6 +532,11 @@ impl Report {
             Report::Lost(count) => write!(line, "{count} reports were lost: too many at once"),
         }
     }
+}
+
+/// Why a container is taken for hung that was to say that it is well.
+pub(super) fn silent_for(timeout: Duration) -> Failure {
+    super::record::failure(&format!("no WATCHDOG=1 for {}", Span(timeout)))
 }
 
 /// Why a hook is not waited for any longer.
@@ -464,6 +556,8 @@ fn reason_text(reason: StopReason) -> &'static str {
         StopReason::LivenessProbe => "its liveness probe failed",
         StopReason::CreateTimeout => "the runtime's `create` took too long",
         StopReason::StartTimeout => "the runtime's `start` took too long",
+        StopReason::RestartAllContainers => "all containers of its pod are restarted",
+        StopReason::Changed => "its configuration has changed",
         StopReason::PostStartHook => "its post-start hook failed",
     }
 }
@@ -476,7 +570,9 @@ fn write_reason(line: &mut String, reason: StopReason) -> core::fmt::Result {
         | StopReason::LivenessProbe
         | StopReason::CreateTimeout
         | StopReason::StartTimeout
-        | StopReason::PostStartHook => write!(line, ", {}", reason_text(reason)),
+        | StopReason::PostStartHook
+        | StopReason::RestartAllContainers
+        | StopReason::Changed => write!(line, ", {}", reason_text(reason)),
     }
 }
 
@@ -501,6 +597,37 @@ fn write_role(line: &mut String, supervisor: &Supervisor, id: ContainerId) -> co
         write!(line, "; its post-start hook follows")?;
     }
     Ok(())
+}
+
+/// What follows an exit: the first line of the termination message, if it has left one.
+fn write_message(line: &mut String, supervisor: &Supervisor, id: ContainerId) -> core::fmt::Result {
+    let exit = supervisor.record(id).and_then(|record| record.last_exit.as_ref());
+    let Some(message) = exit.and_then(|exit| exit.message.lines().find(|line| !line.trim().is_empty()))
+    else {
+        return Ok(());
+    };
+    // Somebody else's text: nothing in it may move a cursor or hide what follows.
+    let printable =
+        message.trim().chars().map(|character| if character.is_control() { ' ' } else { character });
+    let cut = printable.clone().count() > MESSAGE_CHARACTERS_MAX;
+    write!(line, ": \"")?;
+    printable.take(MESSAGE_CHARACTERS_MAX).try_for_each(|character| line.write_char(character))?;
+    line.write_str(if cut { " …\"" } else { "\"" })
+}
+
+/// Which deadline is over.
+fn write_deadline(line: &mut String, supervisor: &Supervisor, id: PodId) -> core::fmt::Result {
+    let deadline = supervisor.plan().pods.get(id.index()).and_then(|pod| pod.active_deadline);
+    write!(line, "its active deadline of {} is over", Span(deadline.unwrap_or_default()))
+}
+
+/// How often is too often.
+fn write_too_often(line: &mut String, supervisor: &Supervisor, id: PodId) -> core::fmt::Result {
+    let escalation = supervisor.plan().pods.get(id.index()).and_then(|pod| pod.escalation);
+    let Some(escalation) = escalation else { return Ok(()) };
+    let most = escalation.container_restarts.unwrap_or(0);
+    let (s, window) = (if most == 1 { "" } else { "s" }, Span(escalation.window));
+    write!(line, "its containers have had {most} restart{s} within {window} and need one more")
 }
 
 /// What follows an OOM kill: which limit to look at. Whether it was that one or the whole machine
@@ -547,7 +674,8 @@ impl core::fmt::Display for Pause {
     }
 }
 
-struct Ended(Exit);
+/// How a process ended, in words.
+pub(crate) struct Ended(pub(crate) Exit);
 
 impl core::fmt::Display for Ended {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

@@ -90,6 +90,7 @@ fn standing(view: &PodView, earlier: &[Standing]) -> Standing {
         PodState::Waiting { .. } => wait(view, earlier),
         PodState::SettingUp => Standing::Starting(Awaited::SetUp),
         PodState::Active => active(view),
+        PodState::RestartingAll { by, .. } => Standing::Failing(Retried::Container(by)),
         PodState::Stopping { .. } | PodState::TearingDown { .. } => Standing::Stopping,
         PodState::Ended { reason, .. } => match (reason, phase(view)) {
             (PodStopReason::Requested, _) => Standing::Stopped,
@@ -164,7 +165,7 @@ fn stand(view: &PodView, member: &Member) -> Stand {
             return if again { Stand::Again } else { Stand::Passed };
         }
     };
-    let failed_before = record.start_failures > 0 || record.last_exit.is_some();
+    let failed_before = record.start_failures > 0 || record.has_run();
     if failed_before { Stand::Again } else { Stand::Awaited(awaited) }
 }
 

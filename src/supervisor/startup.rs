@@ -36,20 +36,33 @@ pub fn next_step(view: &PodView, alarm: &mut Alarm) -> Option<Step> {
     if is_completed(view) {
         return Some(Step::Stop(PodStopReason::Completed));
     }
-    match walk_inits(view, alarm) {
-        Inits::Failed(id) => Some(Step::Stop(PodStopReason::InitFailed(id))),
-        Inits::Walked { due: Some(id), .. } => Some(Step::Create(id)),
-        Inits::Walked { due: None, passed: false } => None,
-        Inits::Walked { due: None, passed: true } => {
-            let mut held_up = false;
-            let due = view.mains().find(|main| {
-                let waits = held_up && main.record.state == State::Absent;
-                held_up |= is_before_end_of_post_start(main);
-                !waits && is_wanted(view, main) && is_due(view, main, alarm)
-            });
-            due.map(|main| Step::Create(main.id))
+    let mut first: Option<ContainerId> = None;
+    let note = &mut |member: &Member| {
+        first = Some(first.map_or(member.id, |first| first.min(member.id)));
+    };
+    match each_due(view, alarm, note) {
+        Err(id) => Some(Step::Stop(PodStopReason::InitFailed(id))),
+        Ok(()) => first.map(Step::Create),
+    }
+}
+
+/// Shows every container that may be created now to `note`.
+///
+/// # Errors
+///
+/// The regular init container that has failed for good.
+pub fn each_due(view: &PodView, alarm: &mut Alarm, note: &mut dyn FnMut(&Member)) -> Result<(), ContainerId> {
+    if walk_inits(view, alarm, note)? {
+        let mut held_up = false;
+        for main in view.mains() {
+            let waits = held_up && main.record.state == State::Absent;
+            held_up |= is_before_end_of_post_start(&main);
+            if !waits && is_wanted(view, &main) && is_due(view, &main, alarm) {
+                note(&main);
+            }
         }
     }
+    Ok(())
 }
 
 /// Whether no main container is kept running and none is to be started. A pod in which none was
@@ -76,45 +89,35 @@ pub fn is_completed(view: &PodView) -> bool {
     })
 }
 
-enum Inits {
-    /// This regular init container failed for good.
-    Failed(ContainerId),
-    Walked {
-        /// The first in start order that is to be created now.
-        due: Option<ContainerId>,
-        /// Whether main containers may start.
-        passed: bool,
-    },
-}
-
-/// Walks the init containers from the last to the first.
-fn walk_inits(view: &PodView, alarm: &mut Alarm) -> Inits {
+/// Walks the init containers from the last to the first, and shows those that may be created now.
+/// Returns whether main containers may start.
+fn walk_inits(view: &PodView, alarm: &mut Alarm, note: &mut dyn FnMut(&Member)) -> Result<bool, ContainerId> {
+    let mut note_if_due = |member: &Member, alarm: &mut Alarm| {
+        if is_due(view, member, alarm) {
+            note(member);
+        }
+    };
     // An ended main container proves nothing: only one that is active shows that all init
     // containers were passed.
     let mut passed = view.mains().any(|main| main.record.state.is_active());
     let mut behind_current = passed;
-    let mut due = None;
     let mut later: Option<Member> = None;
     for init in view.inits().rev() {
         let sidecar = init.container.role == Role::Sidecar;
         let current = !behind_current && init.record.state != State::Absent;
         if behind_current {
             // Passed. A regular init container is done; a sidecar is kept up.
-            if sidecar && is_due(view, &init, alarm) {
-                due = Some(init.id);
+            if sidecar {
+                note_if_due(&init, alarm);
             }
         } else if current {
             behind_current = true;
             match stand(view, &init) {
                 Stand::UnderWay => {}
-                Stand::Failed => return Inits::Failed(init.id),
-                Stand::Again => {
-                    if is_due(view, &init, alarm) {
-                        due = Some(init.id);
-                    }
-                }
+                Stand::Failed => return Err(init.id),
+                Stand::Again => note_if_due(&init, alarm),
                 Stand::Passed => match later {
-                    Some(next) => due = Some(next.id),
+                    Some(next) => note_if_due(&next, alarm),
                     None => passed = true,
                 },
             }
@@ -124,11 +127,11 @@ fn walk_inits(view: &PodView, alarm: &mut Alarm) -> Inits {
     if !behind_current {
         // Nothing has a record: begin with the first, or there is nothing to pass.
         match later {
-            Some(first) => due = Some(first.id),
+            Some(first) => note_if_due(&first, alarm),
             None => passed = true,
         }
     }
-    Inits::Walked { due, passed }
+    Ok(passed)
 }
 
 enum Stand {
@@ -191,9 +194,8 @@ fn is_wanted(view: &PodView, main: &Member) -> bool {
 /// Whether a container that is to be started can be started now.
 fn is_due(view: &PodView, member: &Member, alarm: &mut Alarm) -> bool {
     match member.record.state {
-        State::Absent => true,
-        State::Ended { .. } => {
-            start_at(member.record, &view.pod.restart_backoff).is_some_and(|at| alarm.due(at))
+        State::Absent | State::Ended { .. } => {
+            start_at(member.record, &view.pod.restart_backoff).is_none_or(|at| alarm.due(at))
         }
         State::Creating { .. }
         | State::Created

@@ -8,8 +8,9 @@ use super::hook::{self, HookKind};
 use super::pod::{Member, PodState, PodView};
 use super::probe::{ProbeKind, Want};
 use super::record::{State, StopPhase, StopReason};
-use super::shutdown::kill_at;
+use super::shutdown::{is_kept, kill_at};
 use crate::config::plan::ContainerId;
+use crate::limits::GRACE_MIN;
 use crate::time::Instant;
 
 /// How long after its grace period a container that can be neither killed nor removed (a process
@@ -39,6 +40,8 @@ pub enum Step {
     Probe(ContainerId, ProbeKind),
     /// End a try that took too long.
     TimeOutProbe(ContainerId, ProbeKind),
+    /// Take it for hung: it has not said for too long that it is well.
+    MissKeepAlive(ContainerId),
     /// Begin a hook.
     BeginHook(ContainerId, HookKind),
     /// A hook's time is over.
@@ -57,28 +60,33 @@ fn container_step(view: &PodView, member: &Member, alarm: &mut Alarm) -> Option<
         PodState::Waiting { .. }
         | PodState::SettingUp
         | PodState::Active
+        | PodState::RestartingAll { .. }
         | PodState::TearingDown { .. }
         | PodState::Ended { .. } => None,
     };
+    let is_active = view.record.state == PodState::Active;
     match member.record.state {
         State::Absent | State::Ended { .. } => None,
         State::Creating { give_up_at } => {
             alarm.due(give_up_at).then_some(Step::Kill(id, StopReason::CreateTimeout))
         }
-        // Stopping pods kill it instead (`shutdown.rs`).
-        State::Created => deadline.is_none().then_some(Step::Start(id)),
+        // Stopping pods kill it instead (`shutdown.rs`), and so do those that begin again.
+        State::Created => (is_active || is_kept(view, member)).then_some(Step::Start(id)),
         State::Starting { give_up_at, .. } => {
             if alarm.due(give_up_at) {
                 return Some(Step::Kill(id, StopReason::StartTimeout));
             }
+            if let PodState::RestartingAll { since, .. } = view.record.state {
+                let over = alarm.due(since.after(GRACE_MIN));
+                return over.then_some(Step::Kill(id, StopReason::RestartAllContainers));
+            }
             deadline.is_some_and(|at| alarm.due(at)).then_some(Step::Kill(id, StopReason::Pod))
         }
-        // Stopping pods stop it instead.
-        State::PostStart { hook, .. } if deadline.is_none() => {
-            Some(hook_step(id, HookKind::PostStart, hook.want(None, alarm)?))
-        }
-        State::PostStart { .. } => None,
-        State::Running { .. } => running_step(view, member, deadline.is_some(), alarm),
+        // Stopping pods stop it instead, and so do those that begin again.
+        State::PostStart { .. } if !is_active => None,
+        State::PostStart { .. } if member.record.changed => Some(Step::Stop(id, StopReason::Changed)),
+        State::PostStart { hook, .. } => Some(hook_step(id, HookKind::PostStart, hook.want(None, alarm)?)),
+        State::Running { .. } => running_step(member, is_active, alarm),
         State::Stopping { reason, grace_end, phase, .. } => {
             let end = deadline.map_or(grace_end, |deadline| deadline.min(grace_end));
             match phase {
@@ -89,7 +97,9 @@ fn container_step(view: &PodView, member: &Member, alarm: &mut Alarm) -> Option<
                 // In a stopping pod its turn is told by `shutdown.rs`.
                 StopPhase::Waiting { .. } if deadline.is_none() => Some(Step::Signal(id)),
                 StopPhase::Waiting { .. } => readiness_step(member, alarm),
-                StopPhase::Signalled { at } => alarm.due(kill_at(at, end)).then_some(Step::Kill(id, reason)),
+                StopPhase::Signalled { at } if alarm.due(kill_at(at, end)) => Some(Step::Kill(id, reason)),
+                // Until it has stopped it is asked whether it still serves (Kubernetes: the same).
+                StopPhase::Signalled { .. } => readiness_step(member, alarm),
             }
         }
         State::Killing { reason, again_at, .. } => {
@@ -109,21 +119,27 @@ fn leave_behind(id: ContainerId, deadline: Option<Instant>, alarm: &mut Alarm) -
     alarm.due(at).then_some(Step::LeaveBehind(id))
 }
 
-fn running_step(view: &PodView, member: &Member, pod_stops: bool, alarm: &mut Alarm) -> Option<Step> {
+fn running_step(member: &Member, is_active: bool, alarm: &mut Alarm) -> Option<Step> {
     let probes = &member.container.probes;
     let workers = &member.record.probes;
-    if !pod_stops && view.record.state == PodState::Active {
+    if is_active {
+        if member.record.changed {
+            return Some(Step::Stop(member.id, StopReason::Changed));
+        }
         match workers.failed(probes) {
             Some(ProbeKind::Startup) => return Some(Step::Stop(member.id, StopReason::StartupProbe)),
             Some(ProbeKind::Liveness) => return Some(Step::Stop(member.id, StopReason::LivenessProbe)),
             Some(ProbeKind::Readiness) | None => {}
         }
+        if workers.alive_until().is_some_and(|at| alarm.due(at)) {
+            return Some(Step::MissKeepAlive(member.id));
+        }
     }
     let started = workers.is_started(probes);
     ProbeKind::ALL.into_iter().find_map(|kind| {
         let asks = match kind {
-            ProbeKind::Startup => !pod_stops,
-            ProbeKind::Liveness => started && !pod_stops,
+            ProbeKind::Startup => is_active,
+            ProbeKind::Liveness => started && is_active,
             // Readiness is still told while the pod stops.
             ProbeKind::Readiness => started,
         };

@@ -26,7 +26,7 @@ fn containers_outlive_a_killed_supervisor_until_the_next_one_begins() {
         assert!(survivors.iter().all(|&pid| process::is_alive(pid)), "containers died with their supervisor");
 
         let run = machine.run();
-        run.wait_for("demo/secret-fetch: started");
+        run.wait_for("demo/network-proxy: started");
         let gone = || survivors.iter().all(|&pid| !process::is_alive(pid));
         assert!(gone(), "the next supervisor has started something beside what was left");
         let ended = run.end();

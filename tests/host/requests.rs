@@ -123,3 +123,24 @@ fn what_no_machine_has_is_refused_before_anything_starts() {
     }
     machine.assert_nothing_left();
 }
+
+#[test]
+fn the_oom_killer_takes_all_of_a_container_or_one_process() {
+    if !is_unified_controller("memory") {
+        eprintln!("this host's cgroup v2 does not limit memory, so it cannot show who is killed together");
+        return;
+    }
+    for (settings, expected) in [("", "1"), ("single-process-oom-kill = true", "0")] {
+        let mut machine = Machine::new("/nonexistent/runtime");
+        machine.set(settings);
+        machine.pod(
+            "test",
+            "name = \"test\"\n[[containers]]\nname = \"app\"\nhost-process = true\ncommand = [\"sleep\", \"1000\"]\n",
+        );
+        let run = machine.run();
+        run.wait_for("test/app: started");
+        let (file, found) = controlled(&machine, "test/app", "memory", ["memory.oom.group", ""]);
+        assert_eq!(found, expected, "{file} with `{settings}`");
+        run.stop();
+    }
+}

@@ -98,7 +98,7 @@ fn weight_of_pod(pod: &PodSketch) -> usize {
 }
 
 fn weight_of_container(container: &ContainerSketch) -> usize {
-    let Probes { startup, liveness, readiness } = &container.probes;
+    let Probes { startup, liveness, readiness, notify: _ } = &container.probes;
     let probes = [startup, liveness, readiness].into_iter().flatten().count();
     let Hooks { post_start, pre_stop } = &container.hooks;
     let hooks = [post_start, pre_stop].into_iter().flatten().count();
@@ -170,7 +170,7 @@ pub(crate) fn describe(sketch: &Sketch) -> String {
                 let (event, nth, after) = (&detour.event, detour.nth, &detour.arrives_after);
                 text.push_str(&format!("    {event} {nth} arrives after {after:?}\n"));
             }
-            let Probes { startup, liveness, readiness } = &container.probes;
+            let Probes { startup, liveness, readiness, notify: _ } = &container.probes;
             for (kind, probe) in [("startup", startup), ("liveness", liveness), ("readiness", readiness)] {
                 if let Some(probe) = probe {
                     text.push_str(&format!(

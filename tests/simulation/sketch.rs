@@ -243,6 +243,7 @@ fn pod(number: usize, most: u64, calm: bool, random: &mut Random, template: &Tem
             initial: seconds(random, &[0, 1, 2, 10]),
             max: seconds(random, &[0, 1, 5, 20, 300]),
             reset: seconds(random, &[1, 5, 20, 600]),
+            jitter: random.pick(&[0, 0, 0, 100, 1000]),
         },
         essential,
         on_failure: if essential { random.pick(&failures) } else { OnFailure::Nothing },
@@ -307,6 +308,7 @@ fn container(
         startup: (probed && random.one_in(4)).then(|| probe(random, template, true)),
         liveness: (probed && random.one_in(4)).then(|| probe(random, template, true)),
         readiness: (probed && random.one_in(4)).then(|| probe(random, template, false)),
+        notify: None,
     };
     script.startup = random.some(2, answers);
     script.liveness = random.some(2, answers);
