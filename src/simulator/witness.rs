@@ -99,6 +99,8 @@ impl Witness {
             let later = kept.iter().skip(position + 1).any(|later| later.ran);
             facts.passed = later || own.exit.is_some_and(|exit| exit.is_success(Role::Init));
             facts.was_created = own.ran;
+            // A rule may look at it; of its back-off nothing was kept.
+            facts.exit = own.exit.map(|exit| (exit, Instant::ZERO));
         }
     }
 
