@@ -22,7 +22,7 @@ check:
 	@scripts/install-packages cc
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) test --locked --lib --test tidy --test config --test scenarios
+	$(CARGO) test --locked --lib --test tidy --test config --test scenarios --test conformance
 
 test: check
 	@scripts/install-packages crun runc busybox strace

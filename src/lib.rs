@@ -13,6 +13,7 @@
 //! | [`supervisor`] | pure | events to actions |
 //! | [`oci`] | pure | command lines and `config.json` for the OCI runtime |
 //! | [`log`] | pure | bytes of containers to lines of logs |
+//! | [`protocol`] | pure | HTTP, gRPC and sd_notify, as probes speak them |
 //! | [`outline`] | pure | a plan as `outrigger check` prints it |
 //! | [`time`], [`limits`] | pure | points in time; every bound |
 //! | [`cli`] | pure | arguments, help, exit statuses |
@@ -20,6 +21,7 @@
 //! | [`linux`] | effects | every system call |
 //! | [`run`] | | the loop |
 //! | [`boot`] | | the first process of a machine, around the loop |
+//! | [`simulate`] | | pods under assumptions, on paper |
 //! | [`service`] | | between the service manager and the loop |
 
 pub mod boot;
@@ -30,8 +32,10 @@ pub mod linux;
 pub mod log;
 pub mod oci;
 pub mod outline;
+pub mod protocol;
 pub mod run;
 pub mod service;
+pub mod simulate;
 pub mod simulator;
 pub mod supervisor;
 pub mod time;

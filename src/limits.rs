@@ -67,6 +67,8 @@ pub const REPORTS_MAX: usize = 512;
 /// Bytes kept of what went wrong (an error, the last words of a failed runtime) per container.
 pub const FAILURE_BYTES_MAX: usize = 400;
 
+/// Bytes kept of what a container said last in answer to each of its probes: a line, for a status.
+pub const PROBE_SAID_BYTES_MAX: usize = 256;
 /// Bytes kept of one termination message (kubelet: the same).
 pub const MESSAGE_BYTES_MAX: usize = 4096;
 

@@ -297,8 +297,21 @@ fn describe_grace(probe: &Probe) -> String {
 fn describe_check(check: &Check) -> String {
     match check {
         Check::Exec { command } => format!("exec {}", quote_words(command)),
-        Check::HttpGet { host, port, path } => format!("GET http://{}{path}", SocketAddr::new(*host, *port)),
+        Check::HttpGet { host, port, path, .. } => {
+            format!("GET http://{}{path}", SocketAddr::new(*host, *port))
+        }
         Check::TcpSocket { host, port } => format!("connect to {}", SocketAddr::new(*host, *port)),
+        Check::Grpc { port, service } if service.is_empty() => format!("gRPC health on port {port}"),
+        Check::Grpc { port, service } => {
+            format!("gRPC health of {} on port {port}", quote_words(core::slice::from_ref(service)))
+        }
+        Check::Unix { path, http_path } => {
+            let path = quote_words(core::slice::from_ref(path));
+            match http_path {
+                Some(http_path) => format!("GET {http_path} over {path}"),
+                None => format!("connect to {path}"),
+            }
+        }
     }
 }
 

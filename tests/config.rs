@@ -401,7 +401,7 @@ fn a_pod_replaces_the_pauses_of_the_machine_one_by_one() {
     let machine = text_source("outrigger.toml", "restart-backoff = { initial = \"1s\", max = \"20s\" }");
     let pod =
         text_source("web.toml", &format!("name = \"web\"\nrestart-backoff = {{ max = \"5s\" }}\n{APP}"));
-    let plan = config::load(Some(&machine), &[pod.clone()]).unwrap();
+    let plan = config::load(Some(&machine), core::slice::from_ref(&pod)).unwrap();
     let backoff = plan.pods[0].restart_backoff;
     assert_eq!([backoff.initial, backoff.max, backoff.reset].map(|pause| pause.as_secs()), [1, 5, 600]);
     let plan = config::load(None, &[pod]).unwrap();

@@ -12,6 +12,17 @@
     reason = "clippy exempts test functions, but not what they call"
 )]
 
+#[allow(
+    dead_code,
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "tests/conformance.rs uses the rest"
+)]
+#[path = "conformance/mod.rs"]
+mod conformance;
+
 mod host {
     mod bundle;
     mod command_line;
@@ -23,12 +34,14 @@ mod host {
     mod idle;
     mod inside;
     mod kept;
+    mod kubernetes;
     mod leftovers;
     mod limits;
     mod logs;
     mod machine;
     mod mount_namespace;
     mod neighbours;
+    mod notify;
     mod orphans;
     mod probes;
     mod process;

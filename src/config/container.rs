@@ -10,9 +10,10 @@ use super::expand::expand;
 use super::hook::read_hook;
 use super::nearest::nearest;
 use super::plan::{
-    Check, Container, Device, Hook, Hooks, HostProcess, Image, Mount, Network, PodId, Probe, Probes, Role,
-    Rootfs, User,
+    Check, Container, Device, Hook, Hooks, HostProcess, Image, Mount, Network, Notify, PodId, Probe, Probes,
+    Role, Rootfs, User,
 };
+use super::port::Ports;
 use super::probe::read_probe;
 use super::problem::{ProblemList, quote};
 use super::reader::{Field, Table, TableKind};
@@ -21,7 +22,7 @@ use super::restart_policy::{Restarts, read_restarts};
 use super::signal::read_stop_signal;
 use super::termination_message::read_termination_message;
 use super::value::INSTANT_MIN;
-use crate::limits::{EXPANDED_BYTES_MAX, LIST_MAX, WORDS_MAX};
+use crate::limits::{EXPANDED_BYTES_MAX, LIST_MAX, PROBE_PERIOD_MIN, WORDS_MAX};
 
 pub(super) const CONTAINER: TableKind = TableKind {
     name: "a container",
@@ -46,6 +47,9 @@ pub(super) const CONTAINER: TableKind = TableKind {
         "liveness-probe",
         "readiness-probe",
         "restart-policy",
+        "ports",
+        "notify",
+        "watchdog-timeout",
         "restart-policy-rules",
         "post-start",
         "pre-stop",
@@ -131,15 +135,18 @@ pub(super) fn read_container(
     let termination_message = read_termination_message(&mut table, &image, problems);
     let resources = read_resources(table.take("resources"), problems);
     let on_host = matches!(image, Image::HostProcess(_));
-    let mut probe = |key| read_container_probe(table.take(key), role, on_host, &mut variables, problems);
+    let ports = Ports::read(table.take("ports"), problems);
+    let mut probe =
+        |key| read_container_probe(table.take(key), role, on_host, &ports, &mut variables, problems);
     let probes = Probes {
         startup: probe("startup-probe"),
         liveness: probe("liveness-probe"),
         readiness: probe("readiness-probe"),
+        notify: read_notify(&mut table, role, &variables, problems),
     };
     let mut hook = |key| {
         let pod_grace = surroundings.termination_grace_period;
-        read_container_hook(table.take(key), role, on_host, pod_grace, &mut variables, problems)
+        read_container_hook(table.take(key), role, on_host, pod_grace, &ports, &mut variables, problems)
     };
     let hooks = Hooks { post_start: hook("post-start"), pre_stop: hook("pre-stop") };
     let stop_signal = table.take("stop-signal").and_then(|field| read_stop_signal(field, problems));
@@ -489,10 +496,53 @@ fn read_permissions(field: Field<'_>, problems: &mut ProblemList<'_>) -> Option<
     Some(ordered)
 }
 
+/// Whether the container speaks for itself, and how often it must.
+fn read_notify(
+    table: &mut Table<'_>,
+    role: Role,
+    variables: &Variables,
+    problems: &mut ProblemList<'_>,
+) -> Option<Notify> {
+    let notify = table.take("notify");
+    let timeout = table.take("watchdog-timeout");
+    let watchdog_timeout = timeout.and_then(|field| field.duration(PROBE_PERIOD_MIN, problems));
+    let wanted = notify.and_then(|field| field.boolean(problems));
+    match (notify, timeout) {
+        (Some(field), _) if wanted == Some(true) && role == Role::Init => {
+            let help = "an init container must end, and says all by that; restart-policy = \"always\" makes it a \
+                        sidecar";
+            field.refuse(
+                problems,
+                "is not possible in a regular init container",
+                "would wait for ever",
+                help,
+            );
+        }
+        (Some(field), _) if wanted == Some(true) => {
+            if let Some((name, _)) =
+                variables.known.iter().find(|(name, _)| NOTIFY_VARIABLES.contains(&&**name))
+            {
+                let says = format!("sets {}, which `env` sets, too", quote(name));
+                field.refuse(problems, &says, "decides it", "remove it from `env`");
+            }
+        }
+        (_, Some(timeout)) if wanted != Some(true) => {
+            let help = "add notify = true, or use a `liveness-probe`";
+            timeout.refuse(problems, "needs `notify = true` beside it", "nobody would listen", help);
+        }
+        (_, _) => {}
+    }
+    (wanted == Some(true)).then_some(Notify { watchdog_timeout })
+}
+
+/// What tells a program where to notify, and how often (sd_notify(3), sd_watchdog_enabled(3)).
+const NOTIFY_VARIABLES: [&str; 2] = ["NOTIFY_SOCKET", "WATCHDOG_USEC"];
+
 fn read_container_probe(
     field: Option<Field<'_>>,
     role: Role,
     on_host: bool,
+    ports: &Ports,
     variables: &mut Variables,
     problems: &mut ProblemList<'_>,
 ) -> Option<Probe> {
@@ -504,7 +554,7 @@ fn read_container_probe(
         problems.add_structural(&field.at(), message, "would never run", help);
         return None;
     }
-    let mut probe = read_probe(field, problems)?;
+    let mut probe = read_probe(field, ports, problems)?;
     expand_check(&mut probe.check, &field, on_host, variables, problems);
     Some(probe)
 }
@@ -530,6 +580,7 @@ fn read_container_hook(
     role: Role,
     on_host: bool,
     pod_grace: Duration,
+    ports: &Ports,
     variables: &mut Variables,
     problems: &mut ProblemList<'_>,
 ) -> Option<Hook> {
@@ -541,7 +592,7 @@ fn read_container_hook(
         problems.add_structural(&field.at(), message, "would never run", help);
         return None;
     }
-    let mut hook = read_hook(field, pod_grace, problems)?;
+    let mut hook = read_hook(field, pod_grace, ports, problems)?;
     if let Hook::Ask(check) = &mut hook {
         expand_check(check, &field, on_host, variables, problems);
     }

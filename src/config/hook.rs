@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use super::plan::Hook;
-use super::probe::read_check;
+use super::port::Ports;
+use super::probe_check::read_check;
 use super::problem::ProblemList;
 use super::quantity::write_duration;
 use super::reader::{Field, TableKind};
@@ -14,6 +15,7 @@ pub(super) const HOOK: TableKind = TableKind { name: "a hook", keys: &["exec", "
 pub(super) fn read_hook(
     field: Field<'_>,
     pod_grace: Duration,
+    ports: &Ports,
     problems: &mut ProblemList<'_>,
 ) -> Option<Hook> {
     let mut table = field.table(HOOK, problems)?;
@@ -23,7 +25,7 @@ pub(super) fn read_hook(
     if action.key == "sleep" {
         return read_sleep(action, pod_grace, problems).map(Hook::Sleep);
     }
-    read_check(action, problems).map(Hook::Ask)
+    read_check(action, ports, problems).map(Hook::Ask)
 }
 
 /// Not longer than the pod's grace period, as in Kubernetes: it would be cut short at each stop.

@@ -21,7 +21,9 @@ mod machine;
 mod nearest;
 pub mod plan;
 mod pod;
+mod port;
 mod probe;
+mod probe_check;
 mod problem;
 pub mod qos;
 mod quantity;
@@ -37,6 +39,7 @@ use self::plan::{Capacity, Machine, Plan};
 use self::problem::ProblemList;
 use self::reader::Table;
 
+pub(crate) use self::nearest::nearest;
 pub use self::problem::Problems;
 pub(crate) use self::quantity::{parse_duration, write_cpu, write_duration, write_memory};
 pub use self::reader::TableKind;
@@ -52,7 +55,7 @@ pub struct Source {
 
 /// Every table that a configuration file can have, with its keys. `docs/config.md` describes
 /// each of them, and a test compares the two.
-pub const TABLES: [TableKind; 27] = [
+pub const TABLES: [TableKind; 31] = [
     machine::MACHINE,
     machine::RESTART_BACKOFF,
     boot::BOOT,
@@ -70,9 +73,13 @@ pub const TABLES: [TableKind; 27] = [
     resources::REQUESTS,
     resources::LIMITS,
     probe::PROBE,
-    probe::EXEC,
-    probe::HTTP_GET,
-    probe::TCP_SOCKET,
+    probe_check::EXEC,
+    probe_check::HTTP_GET,
+    probe_check::TCP_SOCKET,
+    probe_check::HEADER,
+    probe_check::GRPC,
+    probe_check::UNIX,
+    port::PORT,
     admission::CAPACITY,
     admission::RESERVED,
     resources::OVERHEAD,

@@ -536,6 +536,15 @@ pub struct Probes {
     pub liveness: Option<Probe>,
     /// Decides whether the container counts as ready; restarts nothing.
     pub readiness: Option<Probe>,
+    /// Whether it says itself that it has started, and is well.
+    pub notify: Option<Notify>,
+}
+
+/// A container that speaks for itself (sd_notify(3)): it has not started before it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// After which silence, once it has started, it is taken for hung. `None`: never.
+    pub watchdog_timeout: Option<Duration>,
 }
 
 /// How, how often and how patiently a container is asked.
@@ -574,6 +583,8 @@ pub enum Check {
         port: u16,
         /// Path and query, beginning with a slash.
         path: String,
+        /// Names and values, in the order of the file; replace the default of the same name.
+        headers: Vec<(String, String)>,
     },
     /// A TCP connection that is accepted.
     TcpSocket {
@@ -581,6 +592,21 @@ pub enum Check {
         host: IpAddr,
         /// 1 to 65535.
         port: u16,
+    },
+    /// A call of `grpc.health.v1.Health/Check` on the loopback address, over plain HTTP/2; the
+    /// answer `SERVING` is success.
+    Grpc {
+        /// 1 to 65535.
+        port: u16,
+        /// Whose health is asked for; empty for that of the whole server.
+        service: String,
+    },
+    /// A connection to a Unix socket (unix(7), of the kind `SOCK_STREAM`) that is accepted.
+    Unix {
+        /// Absolute path inside the container; on the host for a host process.
+        path: String,
+        /// Path and query of an HTTP GET over that connection; a status of 200 to 399 is success.
+        http_path: Option<String>,
     },
 }
 

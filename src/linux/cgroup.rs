@@ -315,8 +315,14 @@ impl Tree {
 
     /// Whether `pid` is one of a container's processes.
     pub fn has_process(&self, pod: &str, container: &str, pid: Pid) -> bool {
+        self.processes_of(pod, container).contains(&pid)
+    }
+
+    /// A container's processes; some of them more than once, where it has cgroups in several
+    /// hierarchies.
+    pub fn processes_of(&self, pod: &str, container: &str) -> Vec<Pid> {
         let path = self.container(pod, container);
-        self.mounts().any(|mount| processes(&mount.join(&path)).is_ok_and(|pids| pids.contains(&pid)))
+        self.mounts().filter_map(|mount| processes(&mount.join(&path)).ok()).flatten().collect()
     }
 
     /// Whether the OOM killer took a process of a container since its cgroup was made, which is for

@@ -15,8 +15,9 @@ use nix::unistd::Pid;
 use super::call::{Call, Process, Program, Voice, describe_status};
 use super::cgroup::Entrance;
 use super::host_process::Execution;
+use super::notify_socket::NotifySocket;
 use super::output::Writers;
-use super::prober::{Try, position};
+use super::prober::Try;
 use super::reactor::{CallSlot, Interest, Token};
 use super::state_directory::{make_directory, remove_directory, write_file};
 use super::{Host, regular_file, runtime, spawn, termination_message, text, volumes};
@@ -26,6 +27,7 @@ use crate::limits::FILE_BYTES_MAX;
 use crate::log::stream::Labels;
 use crate::oci::bundle;
 use crate::oci::command::{self, Runtime, container_id};
+use crate::oci::notify::Notify;
 use crate::oci::spec::{self, DeviceKind, DeviceNumber, Facts};
 use crate::supervisor::action::ContainerAction;
 use crate::supervisor::event::{ContainerEvent, Event};
@@ -48,6 +50,8 @@ pub struct Body {
     /// A host process that was started and is not its program yet.
     pub(super) execution: Option<Execution>,
     pub(super) tries: [Option<Try>; 3],
+    /// Where it says that it is ready and well, if it is to.
+    pub(super) notify: Option<NotifySocket>,
     pub(super) hook: Option<(HookKind, Try)>,
     /// It is being removed; the instance's events are answered with that.
     pub(super) removing: bool,
@@ -114,14 +118,14 @@ impl Host {
                     let former = (body.instance, body.restarts);
                     *body = Body { instance, restarts, former, ..Body::default() };
                 }
-                let begun = match &place.container.image {
+                let begun = self.open_notify_socket(place).and_then(|()| match &place.container.image {
                     Image::HostProcess(_) => self.create_host_process(place),
                     Image::Bundle(_) => self.create_once_identified(place, false),
                     Image::Rootfs(rootfs) => {
                         let has_read_only_mount = rootfs.mounts.iter().any(|mount| mount.read_only);
                         self.create_once_identified(place, has_read_only_mount && self.has_mount_setattr)
                     }
-                };
+                });
                 if let Err(error) = begun {
                     self.tell(place.id, ContainerEvent::CreateFailed(failure(&error)));
                 }
@@ -147,6 +151,7 @@ impl Host {
                 if let Some(body) = self.body_mut(place.id) {
                     body.removing = true;
                     body.tries = [None, None, None];
+                    body.notify = None;
                     body.hook = None;
                 }
                 self.go_on_removing(place);
@@ -308,13 +313,17 @@ impl Host {
 
     fn config_json(&self, place: &Place<'_>) -> Result<Vec<u8>, String> {
         let cgroups_path = self.cgroups.payload_path(&place.pod.name, &place.container.name);
+        let socket = self.notify_path(place);
+        let notify = place.container.probes.notify.zip(socket.as_deref());
+        let notify =
+            notify.map(|(notify, socket)| Notify { socket, watchdog_timeout: notify.watchdog_timeout });
         let rootfs = match &place.container.image {
             Image::Rootfs(rootfs) => rootfs,
             Image::Bundle(path) => {
                 let file = path.join("config.json");
                 let config = regular_file::read(&file, FILE_BYTES_MAX)?;
                 let path = text(path);
-                let adapted = bundle::adapt(&config, &path, &cgroups_path, self.oom_score_adj(place));
+                let adapted = bundle::adapt(&config, &path, &cgroups_path, self.oom_score_adj(place), notify);
                 let config = adapted.map_err(|error| error.to_string())?;
                 return match (self.make_message_file(place)?, &place.container.termination_message.path) {
                     (Some(file), Some(at)) => bundle::mount_file(&config, &path, &text(&file), at)
@@ -345,6 +354,7 @@ impl Host {
                 .as_deref()
                 .zip(place.container.termination_message.path.as_deref()),
             oom_score_adj: self.oom_score_adj(place),
+            notify,
         };
         spec::generate(place.container, rootfs, &facts).map_err(|error| error.to_string())
     }
@@ -506,7 +516,7 @@ impl Host {
                 }
             }
             CallSlot::Exec(kind) => {
-                if let Some(Some(Try::Exec(call))) = body.tries.get_mut(position(kind)) {
+                if let Some(Some(Try::Exec(call))) = body.tries.get_mut(kind.index()) {
                     call.read_output();
                 }
             }
@@ -572,7 +582,7 @@ impl Host {
             if body.lifecycle.as_ref().is_some_and(|(_, call)| call.process.pid == pid) {
                 return Some((id, Ended::Lifecycle));
             }
-            let exec = |kind: &ProbeKind| match body.tries.get(position(*kind)) {
+            let exec = |kind: &ProbeKind| match body.tries.get(kind.index()) {
                 Some(Some(Try::Exec(call))) => call.process.pid == pid,
                 Some(Some(Try::Network(_)) | None) | None => false,
             };

@@ -7,13 +7,14 @@
 use super::Host;
 use super::container::Place;
 use super::network_probe::{NetworkProbe, Progress, Purpose};
-use super::prober::{Try, shares_our_network};
+use super::prober::Try;
 use super::reactor::{CallSlot, Token};
 use crate::config::plan::{Check, ContainerId, Hook};
 use crate::supervisor::event::ContainerEvent;
 use crate::supervisor::hook::HookKind;
 use crate::supervisor::probe::Outcome;
 use crate::supervisor::record::{ExitStatus, failure};
+use crate::time::Instant;
 
 impl Host {
     pub(super) fn begin_hook(&mut self, place: &Place<'_>, kind: HookKind) {
@@ -22,11 +23,9 @@ impl Host {
             Check::Exec { command } => {
                 self.exec(place, CallSlot::Hook(kind), command).map(|call| (Try::Exec(call), None))
             }
-            network @ (Check::HttpGet { .. } | Check::TcpSocket { .. }) => {
-                let first = self.body(place.id).and_then(|body| body.first.as_ref()).map(|first| first.pid);
-                let inside = first.filter(|_| !shares_our_network(place.container));
-                match NetworkProbe::start(network, Purpose::Hook, inside) {
-                    Some(Ok((probe, progress))) => Ok((Try::Network(probe), Some(progress))),
+            Check::HttpGet { .. } | Check::TcpSocket { .. } | Check::Grpc { .. } | Check::Unix { .. } => {
+                match NetworkProbe::start(check, Purpose::Hook, self.whereabouts(place)) {
+                    Some(Ok((probe, progress))) => Ok((Try::Network(Box::new(probe)), Some(progress))),
                     Some(Err(error)) => Err(error),
                     None => return,
                 }
@@ -38,7 +37,7 @@ impl Host {
                     body.hook = Some((kind, begun));
                 }
                 if let Some(progress) = progress {
-                    self.follow_hook(place.id, progress, true);
+                    self.follow_hook(place.id, progress);
                 }
             }
             Err(error) => self.tell_hook_ended(place.id, kind, Outcome::Error, &error),
@@ -50,31 +49,48 @@ impl Host {
         let Some(body) = self.body_mut(id) else { return };
         let Some((_, Try::Network(probe))) = &mut body.hook else { return };
         let progress = probe.advance();
-        self.follow_hook(id, progress, false);
+        self.follow_hook(id, progress);
     }
 
-    fn follow_hook(&mut self, id: ContainerId, progress: Progress, new: bool) {
+    /// Lets a request connect again that waits for that.
+    pub(super) fn connect_hook_again(&mut self, id: ContainerId, now: Instant) {
+        let Some((_, Try::Network(probe))) = self.body_mut(id).and_then(|body| body.hook.as_mut()) else {
+            return;
+        };
+        let progress = match probe.again_at() {
+            Some(at) if at <= now => probe.connect_again(),
+            Some(_) => Progress::Pauses,
+            None => return,
+        };
+        self.follow_hook(id, progress);
+    }
+
+    fn follow_hook(&mut self, id: ContainerId, progress: Progress) {
         let Some(body) = self.bodies.get_mut(id.index()) else { return };
         let Some((kind, Try::Network(probe))) = &body.hook else { return };
         let kind = *kind;
-        let (outcome, why) = match progress {
-            Progress::Waits(interest) => {
-                let watched = match new {
-                    true => self.reactor.add(probe, Token::Hook(id), interest),
-                    false => self.reactor.modify(probe, Token::Hook(id), interest),
-                };
-                let Err(errno) = watched else { return };
-                (Outcome::Error, errno.desc().to_owned())
+        let token = Token::Hook(id);
+        let watched = match (progress, probe.socket()) {
+            (Progress::Waits(interest), Some(socket)) => self.reactor.modify(socket, token, interest),
+            (Progress::Moved(interest), Some(socket)) => self.reactor.add(socket, token, interest),
+            (Progress::Waits(_) | Progress::Moved(_) | Progress::Pauses, _) => {
+                self.probes_again_at = self.probes_again_at.into_iter().chain(probe.again_at()).min();
+                return;
             }
-            Progress::Done(outcome, why) => (outcome, why),
+            (Progress::Done(outcome, why), _) => {
+                body.hook = None;
+                return self.tell_hook_ended(id, kind, outcome, &why);
+            }
         };
+        let Err(errno) = watched else { return };
+        let (outcome, why) = (Outcome::Error, errno.desc().to_owned());
         body.hook = None;
         self.tell_hook_ended(id, kind, outcome, &why);
     }
 
     fn tell_hook_ended(&mut self, id: ContainerId, kind: HookKind, outcome: Outcome, why: &str) {
         let ended = match outcome {
-            Outcome::Success => Ok(()),
+            Outcome::Success | Outcome::Warning => Ok(()),
             Outcome::Failure | Outcome::Error => Err(failure(why)),
         };
         self.tell(id, ContainerEvent::HookEnded(kind, ended));

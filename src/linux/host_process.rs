@@ -20,6 +20,7 @@ use super::reactor::{Interest, Token};
 use super::spawn::{ExecError, Stage, exec_error};
 use super::{Host, runtime, text};
 use crate::config::plan::{ContainerId, HostProcess, Image};
+use crate::oci::notify;
 use crate::supervisor::event::ContainerEvent;
 use crate::supervisor::record::{ExitStatus, failure};
 
@@ -51,7 +52,11 @@ impl Host {
     ) -> Result<(), String> {
         let writers = self.body_mut(place.id).and_then(|body| body.writers.take());
         let writers = writers.ok_or("it was killed before it was started")?;
-        let program = find_program(process, &process.args, self.oom_score_adj(place))?;
+        let mut program = find_program(process, &process.args, self.oom_score_adj(place))?;
+        if let Some((notify, socket)) = place.container.probes.notify.zip(self.notify_path(place)) {
+            let variables = notify::variables(&socket, notify.watchdog_timeout);
+            program.env.extend(c_strings(&variables).unwrap_or_default());
+        }
         let path = program.path.to_string_lossy().into_owned();
         let failed = |errno: Errno| cannot_run(&path, errno.desc());
         let entrance = self.cgroups.open_payload(&place.pod.name, &place.container.name)?;

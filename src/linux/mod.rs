@@ -12,8 +12,10 @@ pub mod chance;
 pub mod clock;
 pub mod console;
 pub mod container;
+pub mod container_path;
 pub mod crash;
 pub mod delegation;
+pub mod descendants;
 pub mod file_systems;
 pub mod hooks;
 pub mod host_process;
@@ -32,6 +34,7 @@ pub mod mounts;
 pub mod network_namespace;
 pub mod network_probe;
 pub mod notify;
+pub mod notify_socket;
 pub mod oom_score;
 pub mod output;
 pub mod pid1;
@@ -120,6 +123,8 @@ pub struct Host {
     output: Output,
     log_writer: Option<Process>,
     log_writer_retry_at: Option<Instant>,
+    /// When the next of the probes connects again whose connection was refused.
+    probes_again_at: Option<Instant>,
     /// One for each container of the plan.
     bodies: Box<[Body]>,
     /// One for each pod of the plan.
@@ -188,6 +193,7 @@ impl Host {
             output,
             log_writer: None,
             log_writer_retry_at: None,
+            probes_again_at: None,
             bodies: plan.containers.iter().map(|_| Body::default()).collect(),
             networks: plan.pods.iter().map(|_| None).collect(),
             strangers: HistoryBuffer::new(),
@@ -302,7 +308,8 @@ impl Host {
         if !self.events.is_empty() {
             return;
         }
-        let deadline = [deadline, self.log_writer_retry_at, feed_at].into_iter().flatten().min();
+        let deadline =
+            [deadline, self.log_writer_retry_at, self.probes_again_at, feed_at].into_iter().flatten().min();
         let deadline = if self.reap_again { Some(Instant::ZERO) } else { deadline };
         if let Err(errno) = self.timer.arm(deadline) {
             // Cannot happen with a time that is valid; without a timer, waiting could be for ever.
@@ -330,6 +337,7 @@ impl Host {
                 }
                 Token::Execution(id) => self.note_execution(id),
                 Token::Probe(id, kind) => self.advance_probe(id, kind),
+                Token::Notices(id) => self.read_notices(id),
                 Token::Hook(id) => self.advance_hook(id),
                 Token::CallOutput(id, slot) => self.read_call_output(id, slot),
             }
@@ -337,6 +345,7 @@ impl Host {
         // In every turn, not only after SIGCHLD: that may be seen one turn later than the end, and
         // a deadline must not overtake it.
         self.reap();
+        self.connect_probes_again();
         self.restart_log_writer();
     }
 

@@ -8,12 +8,14 @@ use nix::unistd::Pid;
 
 use super::call::{Call, Voice, describe_status};
 use super::container::{Place, read_log};
-use super::network_probe::{NetworkProbe, Progress, Purpose};
+use super::descendants::kill_with_descendants;
+use super::network_probe::{NetworkProbe, Progress, Purpose, Whereabouts};
 use super::reactor::{CallSlot, Token};
 use super::state_directory::{describe, write_file};
 use super::{Host, host_process, spawn, text};
 use crate::config::plan::{Check, Container, ContainerId, Image, Network};
 use crate::oci::{bundle, command, spec};
+use crate::protocol;
 use crate::supervisor::event::ContainerEvent;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{ExitStatus, failure};
@@ -24,7 +26,7 @@ pub enum Try {
     /// A command inside the container.
     Exec(Call),
     /// A connection to it.
-    Network(NetworkProbe),
+    Network(Box<NetworkProbe>),
 }
 
 impl Host {
@@ -34,11 +36,9 @@ impl Host {
             Check::Exec { command } => {
                 self.exec(place, CallSlot::Exec(kind), command).map(|call| (Try::Exec(call), None))
             }
-            network @ (Check::HttpGet { .. } | Check::TcpSocket { .. }) => {
-                let first = self.body(place.id).and_then(|body| body.first.as_ref()).map(|first| first.pid);
-                let inside = first.filter(|_| !shares_our_network(place.container));
-                match NetworkProbe::start(network, Purpose::Probe, inside) {
-                    Some(Ok((probe, progress))) => Ok((Try::Network(probe), Some(progress))),
+            Check::HttpGet { .. } | Check::TcpSocket { .. } | Check::Grpc { .. } | Check::Unix { .. } => {
+                match NetworkProbe::start(&probe.check, Purpose::Probe, self.whereabouts(place)) {
+                    Some(Ok((probe, progress))) => Ok((Try::Network(Box::new(probe)), Some(progress))),
                     Some(Err(error)) => Err(error),
                     None => return,
                 }
@@ -46,13 +46,12 @@ impl Host {
         };
         match begun {
             Ok((begun, progress)) => {
-                if let Some(slot) =
-                    self.body_mut(place.id).and_then(|body| body.tries.get_mut(position(kind)))
+                if let Some(slot) = self.body_mut(place.id).and_then(|body| body.tries.get_mut(kind.index()))
                 {
                     *slot = Some(begun);
                 }
                 if let Some(progress) = progress {
-                    self.follow_probe(place.id, kind, progress, true);
+                    self.follow_probe(place.id, kind, progress);
                 }
             }
             Err(error) => self.tell_probed(place.id, kind, Outcome::Error, &error),
@@ -61,33 +60,66 @@ impl Host {
 
     pub(super) fn advance_probe(&mut self, id: ContainerId, kind: ProbeKind) {
         let Some(body) = self.body_mut(id) else { return };
-        let Some(Some(Try::Network(probe))) = body.tries.get_mut(position(kind)) else { return };
+        let Some(Some(Try::Network(probe))) = body.tries.get_mut(kind.index()) else { return };
         let progress = probe.advance();
-        self.follow_probe(id, kind, progress, false);
+        self.follow_probe(id, kind, progress);
     }
 
-    fn follow_probe(&mut self, id: ContainerId, kind: ProbeKind, progress: Progress, new: bool) {
-        let Some(slot) = self.bodies.get_mut(id.index()).and_then(|body| body.tries.get_mut(position(kind)))
+    fn follow_probe(&mut self, id: ContainerId, kind: ProbeKind, progress: Progress) {
+        let Some(slot) = self.bodies.get_mut(id.index()).and_then(|body| body.tries.get_mut(kind.index()))
         else {
             return;
         };
-        match (progress, &slot) {
-            (Progress::Waits(interest), Some(Try::Network(probe))) => {
-                let token = Token::Probe(id, kind);
-                let watched = match new {
-                    true => self.reactor.add(probe, token, interest),
-                    false => self.reactor.modify(probe, token, interest),
-                };
-                if let Err(errno) = watched {
-                    *slot = None;
-                    self.tell_probed(id, kind, Outcome::Error, errno.desc());
-                }
+        let Some(Try::Network(probe)) = slot else { return };
+        let token = Token::Probe(id, kind);
+        let watched = match (progress, probe.socket()) {
+            (Progress::Waits(interest), Some(socket)) => self.reactor.modify(socket, token, interest),
+            (Progress::Moved(interest), Some(socket)) => self.reactor.add(socket, token, interest),
+            (Progress::Waits(_) | Progress::Moved(_) | Progress::Pauses, _) => {
+                self.probes_again_at = self.probes_again_at.into_iter().chain(probe.again_at()).min();
+                Ok(())
             }
-            (Progress::Waits(_), Some(Try::Exec(_)) | None) => {}
-            (Progress::Done(outcome, why), _) => {
+            (Progress::Done(outcome, said), _) => {
                 *slot = None;
-                self.tell_probed(id, kind, outcome, &why);
+                return self.tell_probed(id, kind, outcome, &said);
             }
+        };
+        if let Err(errno) = watched {
+            *slot = None;
+            self.tell_probed(id, kind, Outcome::Error, errno.desc());
+        }
+    }
+
+    /// Lets those connect again that wait for that, when it is time for one of them.
+    pub(super) fn connect_probes_again(&mut self) {
+        let now = self.now();
+        if self.probes_again_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.probes_again_at = None;
+        for index in 0..self.bodies.len() {
+            let id = ContainerId(u16::try_from(index).unwrap_or(u16::MAX));
+            self.connect_hook_again(id, now);
+            for kind in ProbeKind::ALL {
+                let Some(body) = self.body_mut(id) else { continue };
+                let Some(Some(Try::Network(probe))) = body.tries.get_mut(kind.index()) else { continue };
+                let progress = match probe.again_at() {
+                    Some(at) if at <= now => probe.connect_again(),
+                    Some(_) => Progress::Pauses,
+                    None => continue,
+                };
+                self.follow_probe(id, kind, progress);
+            }
+        }
+    }
+
+    /// Where a connection to a container begins.
+    pub(super) fn whereabouts(&self, place: &Place<'_>) -> Whereabouts {
+        let first = self.body(place.id).and_then(|body| body.first.as_ref()).map(|first| first.pid);
+        let on_host = matches!(place.container.image, Image::HostProcess(_));
+        Whereabouts {
+            network: first.filter(|_| !shares_our_network(place.container)),
+            root: first.filter(|_| !on_host),
         }
     }
 
@@ -127,6 +159,9 @@ impl Host {
         let pid_file = pid_file(place, slot);
         let log = exec_log(place, slot);
         let _ = fs::remove_file(&pid_file);
+        // runc writes it under this name first, and when that is there (it was killed just then),
+        // kills the command that it has started and fails.
+        let _ = fs::remove_file(place.bundle.join(format!(".exec-{}.pid", slot.name())));
         // Written once an instance.
         let process_file = place.bundle.join(format!("exec-{}.json", slot.name()));
         if !process_file.exists() {
@@ -138,7 +173,7 @@ impl Host {
     }
 
     pub(super) fn note_exec_ended(&mut self, id: ContainerId, kind: ProbeKind, status: ExitStatus) {
-        let slot = self.body_mut(id).and_then(|body| body.tries.get_mut(position(kind)));
+        let slot = self.body_mut(id).and_then(|body| body.tries.get_mut(kind.index()));
         let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
         let said = call.into_said();
         self.at_place(id, |host, place| {
@@ -147,7 +182,7 @@ impl Host {
         });
     }
 
-    /// What the end of a command means, and in words why, where that is no success.
+    /// What the end of a command means, and in words why, or what it said.
     pub(super) fn judge_exec(
         &self,
         place: &Place<'_>,
@@ -156,7 +191,7 @@ impl Host {
         said: &[u8],
     ) -> (Outcome, String) {
         if status == ExitStatus::Code(0) {
-            return (Outcome::Success, String::new());
+            return (Outcome::Success, protocol::first_line(said));
         }
         if let Some(error) = spawn::exec_error(said) {
             let text = match &place.container.image {
@@ -179,36 +214,21 @@ impl Host {
     }
 
     pub(super) fn cancel_probe(&mut self, place: &Place<'_>, kind: ProbeKind) {
-        let slot = self.body_mut(place.id).and_then(|body| body.tries.get_mut(position(kind)));
+        let slot = self.body_mut(place.id).and_then(|body| body.tries.get_mut(kind.index()));
         let Some(Try::Exec(call)) = slot.and_then(Option::take) else { return };
         self.kill_exec(place, CallSlot::Exec(kind), &call);
     }
 
-    /// Kills a command that was run by [`Host::exec`].
+    /// Kills a command that was run by [`Host::exec`], and what it has started.
     pub(super) fn kill_exec(&self, place: &Place<'_>, slot: CallSlot, call: &Call) {
-        if matches!(place.container.image, Image::HostProcess(_)) {
-            // Ours, and first of a session (`spawn.rs`): what it has started goes with it.
-            let _ = nix::sys::signal::killpg(call.process.pid, Signal::SIGKILL);
-        }
-        // The command is the runtime's child, not ours: its number is its own only as long as it
-        // is in the container's cgroup.
-        let pid = fs::read_to_string(pid_file(place, slot)).ok().and_then(|pid| pid.trim().parse().ok());
-        let pid = pid.filter(|&pid: &i32| pid > 1).map(Pid::from_raw);
-        if let Some(pid) =
-            pid.filter(|&pid| self.cgroups.has_process(&place.pod.name, &place.container.name, pid))
-        {
-            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
-        }
+        // The command of a container is the runtime's child, which can be gone before it. Its
+        // number is its own as long as it is in the container's cgroup.
+        let command = fs::read_to_string(pid_file(place, slot)).ok();
+        let command = command.and_then(|pid| pid.trim().parse().ok()).filter(|&pid: &i32| pid > 1);
+        let roots: Vec<Pid> = [call.process.pid].into_iter().chain(command.map(Pid::from_raw)).collect();
+        let (pod, container) = (&place.pod.name, &place.container.name);
+        kill_with_descendants(&roots, || self.cgroups.processes_of(pod, container));
         call.process.signal(Signal::SIGKILL);
-    }
-}
-
-/// Where a probe's try stands among those of its container.
-pub(super) fn position(kind: ProbeKind) -> usize {
-    match kind {
-        ProbeKind::Startup => 0,
-        ProbeKind::Liveness => 1,
-        ProbeKind::Readiness => 2,
     }
 }
 
@@ -221,7 +241,7 @@ fn exec_log(place: &Place<'_>, slot: CallSlot) -> PathBuf {
 }
 
 /// A bundle's network is its own affair: it is probed where its first process is.
-pub(super) fn shares_our_network(container: &Container) -> bool {
+fn shares_our_network(container: &Container) -> bool {
     match &container.image {
         Image::Rootfs(rootfs) => rootfs.network == Network::Host,
         Image::HostProcess(_) => true,

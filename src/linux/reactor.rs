@@ -33,6 +33,8 @@ pub enum Token {
     Probe(ContainerId, ProbeKind),
     /// The output of a call.
     CallOutput(ContainerId, CallSlot),
+    /// A container has said something of itself.
+    Notices(ContainerId),
     /// The socket of a hook that makes a request.
     Hook(ContainerId),
 }
@@ -71,6 +73,7 @@ impl Token {
             Token::CallOutput(id, CallSlot::Lifecycle) => (6, id.0, 0),
             Token::CallOutput(id, CallSlot::Exec(kind)) => (7, id.0, probe_number(kind)),
             Token::Execution(id) => (8, id.0, 0),
+            Token::Notices(id) => (11, id.0, 0),
             Token::CallOutput(id, CallSlot::Hook(kind)) => (9, id.0, hook_number(kind)),
             Token::Hook(id) => (10, id.0, 0),
         };
@@ -90,6 +93,7 @@ impl Token {
             6 => Token::CallOutput(id, CallSlot::Lifecycle),
             7 => Token::CallOutput(id, CallSlot::Exec(probe_kind(detail)?)),
             8 => Token::Execution(id),
+            11 => Token::Notices(id),
             9 => Token::CallOutput(id, CallSlot::Hook(hook_kind(detail)?)),
             10 => Token::Hook(id),
             _ => return None,
@@ -182,6 +186,7 @@ mod tests {
         let id = ContainerId(0x1234);
         let mut tokens = vec![Token::Signals, Token::Timer, Token::Cgroups, Token::LogWriter];
         tokens.extend([Token::FirstProcess(id), Token::CallOutput(id, CallSlot::Lifecycle)]);
+        tokens.push(Token::Notices(id));
         tokens.push(Token::Execution(id));
         tokens.push(Token::Hook(id));
         for kind in [HookKind::PostStart, HookKind::PreStop] {

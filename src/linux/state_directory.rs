@@ -5,6 +5,7 @@
 //! <state>/runtime/                      what the OCI runtime remembers
 //! <state>/containers/<pod>.<container>/ its bundle, and the runtime's log and pid files
 //! <state>/pods/<pod>/volumes/<volume>/  mounts of a tmpfs each
+//! <state>/notify/<number>/socket        where a container says that it is ready
 //! <state>/pods/<pod>/messages/          a tmpfs for the containers' termination messages
 //! <state>/kept/<pod>                    what the next supervisor has to know of a pod that runs
 //! <state>/logs/                         the log files, where they are wanted; they stay
@@ -21,6 +22,7 @@ use nix::mount::{MntFlags, umount2};
 
 use super::cgroup_layout::unescape;
 use super::reason;
+use crate::config::plan::ContainerId;
 
 /// The directory, held by us.
 #[derive(Debug)]
@@ -58,7 +60,9 @@ impl StateDirectory {
                 remove_directory(&pod.path())?;
             }
         }
-        ["runtime", "containers"].iter().try_for_each(|name| remove_directory(&self.path.join(name)))
+        ["runtime", "containers", "notify"]
+            .iter()
+            .try_for_each(|name| remove_directory(&self.path.join(name)))
     }
 
     /// What is mounted below it, in the order in which that was done.
@@ -87,6 +91,11 @@ impl StateDirectory {
         self.path.join("pods").join(pod)
     }
 
+    /// Where a container's notify socket is: by a number, since the address of a socket is short.
+    pub fn notify(&self, id: ContainerId) -> PathBuf {
+        self.path.join("notify").join(id.0.to_string())
+    }
+
     /// Where the log files are.
     pub fn logs(&self) -> PathBuf {
         self.path.join("logs")
@@ -94,7 +103,7 @@ impl StateDirectory {
 
     /// Removes what is empty of it, and gives it to the next. Logs stay.
     pub fn release(&mut self) {
-        for name in ["runtime", "containers", "pods", "kept"] {
+        for name in ["runtime", "containers", "pods", "kept", "notify"] {
             let _ = fs::remove_dir(self.path.join(name));
         }
         let _ = fs::remove_file(self.path.join("lock"));

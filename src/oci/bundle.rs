@@ -9,11 +9,13 @@ use core::fmt;
 
 use serde_json::{Map, Value};
 
+use super::notify::{self, Notify};
 use crate::limits::FILE_BYTES_MAX;
 
 /// The `config.json` for the runtime: `config_json`, which is that of the bundle in the directory
 /// `bundle` (absolute), with `cgroups_path` (absolute from the hierarchy's root) as its cgroup, and
-/// with `oom_score_adj` for the OOM killer unless it says something itself.
+/// with `oom_score_adj` for the OOM killer unless it says something itself, and with `notify`, if
+/// the container is to speak for itself.
 ///
 /// # Errors
 /// [`BundleError`], if it is not what the runtime needs or asks for a terminal.
@@ -22,6 +24,7 @@ pub fn adapt(
     bundle: &str,
     cgroups_path: &str,
     oom_score_adj: i32,
+    notify: Option<Notify<'_>>,
 ) -> Result<Vec<u8>, BundleError> {
     let refuse = |cause| BundleError { bundle: bundle.to_owned(), cause };
     let mut config = parse(config_json).map_err(refuse)?;
@@ -31,6 +34,9 @@ pub fn adapt(
     }
     adapt_root(&mut config, bundle).map_err(refuse)?;
     adapt_mounts(&mut config, bundle).map_err(refuse)?;
+    if let Some(notify) = notify {
+        add_notify(&mut config, notify).map_err(refuse)?;
+    }
     adapt_cgroup(&mut config, cgroups_path).map_err(refuse)?;
     to_json(&config).map_err(refuse)
 }
@@ -176,6 +182,40 @@ fn adapt_root(config: &mut Map<String, Value>, bundle: &str) -> Result<(), Bundl
     }
 }
 
+/// The container's own variables of these names give way: they would lead nowhere.
+fn add_notify(config: &mut Map<String, Value>, notify: Notify<'_>) -> Result<(), BundleCause> {
+    let mount = serde_json::json!({
+        "destination": notify::SOCKET, "type": "bind", "source": notify.socket, "options": notify::OPTIONS,
+    });
+    append(config, "mounts", "mounts", [mount])?;
+    let variables = notify::variables(notify::SOCKET, notify.watchdog_timeout);
+    let process = object(config, "process")?;
+    if let Some(Value::Array(env)) = process.get_mut("env") {
+        env.retain(|variable| {
+            let name = variable.as_str().and_then(|variable| variable.split_once('=')).map(|(name, _)| name);
+            !matches!(name, Some("NOTIFY_SOCKET" | "WATCHDOG_USEC" | "WATCHDOG_PID"))
+        });
+    }
+    append(process, "env", "process.env", variables.into_iter().map(Value::from))
+}
+
+fn append(
+    table: &mut Map<String, Value>,
+    key: &str,
+    field: &'static str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<(), BundleCause> {
+    let list = table.entry(key).or_insert(Value::Null);
+    if list.is_null() {
+        *list = Value::Array(Vec::new());
+    }
+    let Value::Array(list) = list else {
+        return Err(BundleCause::WrongKind { field, expected: "an array" });
+    };
+    list.extend(values);
+    Ok(())
+}
+
 /// Only bind mounts have a source that is a path; `proc`, `tmpfs` and so on are just words.
 fn adapt_mounts(config: &mut Map<String, Value>, bundle: &str) -> Result<(), BundleCause> {
     let mounts = match config.get_mut("mounts") {
@@ -246,12 +286,12 @@ mod tests {
     const CGROUP: &str = "/outrigger/gateway/app/payload";
 
     fn adapted(config: &Value) -> Value {
-        let text = adapt(config.to_string().as_bytes(), BUNDLE, CGROUP, 900).unwrap();
+        let text = adapt(config.to_string().as_bytes(), BUNDLE, CGROUP, 900, None).unwrap();
         serde_json::from_slice(&text).unwrap()
     }
 
     fn refused(config_json: &[u8]) -> String {
-        adapt(config_json, BUNDLE, CGROUP, 900).unwrap_err().to_string()
+        adapt(config_json, BUNDLE, CGROUP, 900, None).unwrap_err().to_string()
     }
 
     #[test]
@@ -277,6 +317,37 @@ mod tests {
         expected["linux"]["cgroupsPath"] = json!(CGROUP);
         expected["process"]["oomScoreAdj"] = json!(900);
         assert_eq!(adapted(&config), expected);
+    }
+
+    #[test]
+    fn one_that_speaks_for_itself_gets_a_socket_and_is_told_where() {
+        use core::time::Duration;
+        for (mut config, mounts_before, env_before) in [
+            (json!({"process": {}, "root": {"path": "/r"}}), 0, vec![]),
+            (
+                json!({
+                    "process": {"env": ["A=b", "NOTIFY_SOCKET=/x", "WATCHDOG_USEC=1", "WATCHDOG_PID=7"]},
+                    "root": {"path": "/r"},
+                    "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+                }),
+                1,
+                vec!["A=b"],
+            ),
+        ] {
+            let notify =
+                Notify { socket: "/run/n/7/socket", watchdog_timeout: Some(Duration::from_millis(1500)) };
+            let text = adapt(config.to_string().as_bytes(), BUNDLE, CGROUP, 900, Some(notify)).unwrap();
+            let mut adapted: Value = serde_json::from_slice(&text).unwrap();
+            let mount = adapted["mounts"][mounts_before].take();
+            assert_eq!(mount["source"], "/run/n/7/socket");
+            assert_eq!(mount["destination"], "/dev/notify-socket");
+            let mut env = env_before;
+            env.extend(["NOTIFY_SOCKET=/dev/notify-socket", "WATCHDOG_USEC=1500000"]);
+            assert_eq!(adapted["process"]["env"], json!(env));
+            config["mounts"] = json!("none");
+            let refused = adapt(config.to_string().as_bytes(), BUNDLE, CGROUP, 900, Some(notify));
+            assert!(refused.unwrap_err().to_string().contains("`mounts` in its config.json is not an array"));
+        }
     }
 
     #[test]
@@ -377,7 +448,7 @@ mod tests {
     fn a_file_beyond_the_bound_is_not_parsed() {
         let mut exact = r#"{"process":{},"root":{"path":"/r"}}"#.to_owned();
         exact.push_str(&" ".repeat(FILE_BYTES_MAX - exact.len()));
-        assert!(adapt(exact.as_bytes(), BUNDLE, CGROUP, 0).is_ok());
+        assert!(adapt(exact.as_bytes(), BUNDLE, CGROUP, 0, None).is_ok());
         assert_eq!(
             refused((exact + " ").as_bytes()),
             "cannot use bundle `/srv/app`: its config.json has 262145 bytes, more than 262144; is it the right file?"

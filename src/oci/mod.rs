@@ -6,5 +6,6 @@ pub mod bundle;
 pub mod command;
 mod devices;
 mod mounts;
+pub mod notify;
 mod schema;
 pub mod spec;

@@ -1,5 +1,6 @@
 //! What a container has mounted: the system's file systems and its volumes.
 
+use super::notify;
 use super::schema::Mount;
 use super::spec::{Facts, SpecCause, utf8};
 use crate::config::plan;
@@ -66,7 +67,13 @@ pub(super) fn mounts<'a>(rootfs: &'a plan::Rootfs, facts: &Facts<'a>) -> Result<
         });
     }
     volumes.sort_by_key(|mount| mount.destination.split('/').filter(|part| !part.is_empty()).count());
-    Ok(SYSTEM_MOUNTS.into_iter().chain(volumes).collect())
+    let notify = facts.notify.map(|notify| Mount {
+        destination: notify::SOCKET,
+        kind: "bind",
+        source: notify.socket,
+        options: notify::OPTIONS,
+    });
+    Ok(SYSTEM_MOUNTS.into_iter().chain(notify).chain(volumes).collect())
 }
 
 /// Options of a volume's mount. Always `rprivate`: the runtimes' own default lets through what
@@ -131,6 +138,7 @@ mod tests {
             network_namespace: None,
             cgroup_namespace: false,
             recursive_read_only: false,
+            notify: None,
             termination_message: Some((Path::new("/run/message"), "/y/termination-log")),
             oom_score_adj: 0,
         };

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::devices::{device_rules, devices};
 use super::mounts::mounts;
+use super::notify::{self, Notify};
 use super::schema::{Capabilities, Linux, Namespace, Process, Resources, Root, Spec, User};
 use crate::config::plan;
 
@@ -32,6 +33,8 @@ pub struct Facts<'a> {
     /// Whether runtime and kernel know the mount option `rro`
     /// (`Runtime::has_recursive_mount_options`, and Linux 5.12).
     pub recursive_read_only: bool,
+    /// Where the container speaks for itself, if it is to.
+    pub notify: Option<Notify<'a>>,
     /// The file for the container's last words on the host, and where it is in the container.
     pub termination_message: Option<(&'a Path, &'a str)>,
     /// What the OOM killer is told about it, -1000 to 1000 (proc(5), `oom_score_adj`).
@@ -163,9 +166,13 @@ fn spec<'a>(rootfs: &'a plan::Rootfs, facts: &Facts<'a>) -> Result<Spec<'a>, Spe
     if facts.devices.len() != rootfs.devices.len() {
         return Err(SpecCause::Missing("the number of a device"));
     }
+    let mut process = Process { oom_score_adj: Some(facts.oom_score_adj), ..process(rootfs, &rootfs.args) };
+    if let Some(notify) = facts.notify {
+        process.env.extend(notify::variables(notify::SOCKET, notify.watchdog_timeout));
+    }
     Ok(Spec {
         oci_version: OCI_VERSION,
-        process: Process { oom_score_adj: Some(facts.oom_score_adj), ..process(rootfs, &rootfs.args) },
+        process,
         root: Root { path: utf8(&rootfs.path)?, readonly: rootfs.read_only },
         hostname: &rootfs.hostname,
         mounts: mounts(rootfs, facts)?,
@@ -295,6 +302,7 @@ mod tests {
             network_namespace: None,
             cgroup_namespace: false,
             recursive_read_only: false,
+            notify: None,
             termination_message: None,
             oom_score_adj: 1000,
         }
@@ -347,6 +355,7 @@ mod tests {
             network_namespace: Some("/run/outrigger/gateway/network"),
             cgroup_namespace: true,
             recursive_read_only: true,
+            notify: None,
             oom_score_adj: -997,
             ..small_facts()
         }
@@ -370,6 +379,19 @@ mod tests {
     fn a_container_of_many_words_has_all_of_them() {
         let volumes = full_volumes();
         assert_is(&generated(&full(), &full_facts(&volumes)), include_str!("golden/full.json"));
+    }
+
+    #[test]
+    fn one_that_speaks_for_itself_gets_a_socket_and_is_told_where() {
+        let rootfs = small();
+        let notify = Notify { socket: "/run/n/7/socket", watchdog_timeout: None };
+        let spec = generated(&rootfs, &Facts { notify: Some(notify), ..small_facts() });
+        let env = spec["process"]["env"].as_array().unwrap();
+        assert_eq!(env.last().unwrap(), "NOTIFY_SOCKET=/dev/notify-socket");
+        let mounts = spec["mounts"].as_array().unwrap();
+        let place = |path: &str| mounts.iter().position(|mount| mount["destination"] == path).unwrap();
+        assert!(place("/dev/notify-socket") > place("/dev"));
+        assert_eq!(mounts[place("/dev/notify-socket")]["source"], "/run/n/7/socket");
     }
 
     #[test]

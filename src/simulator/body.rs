@@ -342,6 +342,10 @@ impl World {
             });
         let status = in_run(&script.exits, run).unwrap_or(ExitStatus::Code(0));
         let start_delay = script.start_delay;
+        let says = script.says.get(run).or(script.says.last()).cloned().unwrap_or_default();
+        for (after, message) in says {
+            self.schedule(self.now.after(after), Happening::Says(id, instance, message));
+        }
         self.say(Subject::Container(id), || What::Starting);
         if self.timeline.is_some() {
             if start_delay.is_zero() {
@@ -367,9 +371,15 @@ impl World {
             return Ok(());
         }
         let ran = body.runs();
+        let age = match body.process {
+            Process::Runs(since) => self.now.since(since),
+            Process::None | Process::Waits => Duration::ZERO,
+        };
         body.process = Process::None;
         let run = body.runs.saturating_sub(1);
-        let oom_killed = in_run(&at(&self.container_scripts, id.index())?.oom_killed, run).unwrap_or(false);
+        let script = at(&self.container_scripts, id.index())?;
+        let is_of_age = age >= in_run(&script.oom_from, run).unwrap_or_default();
+        let oom_killed = is_of_age && in_run(&script.oom_killed, run).unwrap_or(false);
         let exit = Exit { status, oom_killed };
         if ran && status != ExitStatus::Signal(9) {
             self.say(Subject::Container(id), || What::Exiting);

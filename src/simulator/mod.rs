@@ -40,6 +40,7 @@
 //! | `runs` | (list) how long its command runs: duration or "forever" | init container: 1 s, others: forever |
 //! | `exits` | (list) how it ends then: exit code, "signal 11", "unknown" | 0 |
 //! | `oom-killed` | (list) whether the OOM killer took a process of it by then, as the cgroup tells | false |
+//! | `oom-from` | (list) how long its command must have run for that | 0 |
 //! | `message` | the termination message that each run leaves | none |
 //! | `ignores-sigterm` | whether only SIGKILL ends it | false |
 //! | `stops-after` | time from SIGTERM to its end | 100 ms |
@@ -48,19 +49,30 @@
 //! | `changes` | list of times at which its configuration changes | none |
 //! | `post-start`, `pre-stop` | (list) how this hook goes, if it is no sleep: "1s", "fails after 1s", "never" | "1ms" |
 //! | `startup`, `liveness`, `readiness` | (list) answers to this probe: "no, yes from 2s, never from 1m" | "yes" |
+//! | `says` | (list) what it says of itself, by sd_notify(3): "READY=1 at 1s, WATCHDOG=1 at 3s" | nothing |
 //! | **`[[events]]`** | an event that takes its time on the way to the supervisor | |
 //! | `of` | the pod or `<pod>/<container>` that it is about | |
 //! | `event` | its name, as `event_name` writes it | |
 //! | `nth` | which one of these | 1 |
 //! | `arrives-after` | list of delays; one arrival for each, none at all is impossible | |
 //!
-//! Answers to probes: `yes`, `no`, `never` (silence until the try is cancelled), `cannot` (the
-//! try could not be made). An answer comes 1 ms after the question.
+//! Answers to probes: `yes`, `no`, `warns` (yes, with a warning), `never` (silence until the try is
+//! cancelled), `cannot` (the try could not be made). An answer comes 1 ms after the question.
 
+pub mod assumption;
+mod axis;
 mod body;
+pub mod casting;
+pub mod chart;
+mod ink;
 pub mod invariants;
+mod legend;
+pub mod notation;
+pub mod recorder;
+pub mod recording;
 pub mod script;
 pub mod timeline;
+pub mod transcript;
 mod witness;
 
 use core::time::Duration;
@@ -73,6 +85,7 @@ use self::script::{ContainerScript, Detour, PodScript, Script};
 use self::timeline::{Clock, Entry, Subject, What};
 use self::witness::Witness;
 use crate::config::plan::{ContainerId, Plan, PodId};
+use crate::protocol::sd_notify;
 use crate::supervisor::action::Action;
 use crate::supervisor::announcer::Announcer;
 use crate::supervisor::event::{ContainerEvent, Event, Goal};
@@ -100,6 +113,8 @@ enum Happening {
     SupervisorRestarts,
     /// Something ends as it must.
     Ends(Event),
+    /// A container says something of itself.
+    Says(ContainerId, Instance, String),
     /// A runtime call has ended; it is this one, unless it was killed.
     CallReturns(ContainerId, Call),
     /// Its command says that it has started.
@@ -540,6 +555,13 @@ impl World {
             }
             Happening::SupervisorRestarts => self.restart_supervisor(!self.script.loses_volumes),
             Happening::Ends(event) => self.emit(event),
+            Happening::Says(id, instance, message) => {
+                if !at(&self.bodies, id.index())?.runs_as(instance) {
+                    return Ok(());
+                }
+                let notice = sd_notify::parse(message.as_bytes());
+                self.emit(Event::Container(id, instance, ContainerEvent::Notified(notice)))
+            }
             Happening::CallReturns(id, call) => self.end_call(id, call),
             Happening::Starts(id, instance) => {
                 if at(&self.bodies, id.index())?.runs_as(instance) {
@@ -558,6 +580,7 @@ impl World {
                     Outcome::Success => "",
                     Outcome::Failure => "it answered no",
                     Outcome::Error => "it could not be asked",
+                    Outcome::Warning => "it answered yes from elsewhere",
                 };
                 self.emit(Event::Container(id, instance, ContainerEvent::Probed(kind, outcome, failure(why))))
             }
@@ -703,6 +726,7 @@ pub fn event_name(event: &Event) -> &'static str {
             ContainerEvent::Removed => "removed",
             ContainerEvent::RemoveFailed(_) => "remove-failed",
             ContainerEvent::Probed(..) => "probed",
+            ContainerEvent::Notified(_) => "notified",
             ContainerEvent::HookEnded(HookKind::PostStart, _) => "post-start-ended",
             ContainerEvent::HookEnded(HookKind::PreStop, _) => "pre-stop-ended",
             ContainerEvent::TerminationMessage(_) => "termination-message",

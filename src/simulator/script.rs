@@ -95,6 +95,8 @@ pub struct ContainerScript {
     pub exits: Vec<ExitStatus>,
     /// One for each run, the last for all further ones.
     pub oom_killed: Vec<bool>,
+    /// How long its command must have run for that; one for each run, the last for all further ones.
+    pub oom_from: Vec<Duration>,
     /// The termination message that each run leaves; empty for none.
     pub message: String,
     /// Whether only SIGKILL ends it.
@@ -113,6 +115,8 @@ pub struct ContainerScript {
     pub liveness: Answers,
     /// Answers to its readiness probe.
     pub readiness: Answers,
+    /// What it says of itself (sd_notify(3)), for each run: how long after its start, and what.
+    pub says: Vec<Vec<(Duration, String)>>,
     /// Its post-start hook, if that is no sleep; one for each run, the last for all further ones.
     pub post_start: Vec<HookScript>,
     /// The same of its pre-stop hook.
@@ -176,6 +180,7 @@ impl Default for ContainerScript {
             start_delay: Duration::ZERO,
             exits: vec![ExitStatus::Code(0)],
             oom_killed: vec![false],
+            oom_from: vec![Duration::ZERO],
             message: String::new(),
             ignores_sigterm: false,
             stops_after: millis(100),
@@ -185,6 +190,7 @@ impl Default for ContainerScript {
             startup: Vec::new(),
             liveness: Vec::new(),
             readiness: Vec::new(),
+            says: Vec::new(),
             post_start: vec![HookScript { takes: Some(millis(1)), fails: false }],
             pre_stop: vec![HookScript { takes: Some(millis(1)), fails: false }],
         }
@@ -309,6 +315,7 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
         start_delay: keys.duration("start-delay")?.unwrap_or(default.start_delay),
         exits: keys.each("exits", status)?.unwrap_or(default.exits),
         oom_killed: keys.flags("oom-killed")?.unwrap_or(default.oom_killed),
+        oom_from: keys.durations("oom-from")?.unwrap_or(default.oom_from),
         message: keys.text("message")?.unwrap_or_default(),
         ignores_sigterm: keys.flag("ignores-sigterm")?,
         stops_after: keys.duration("stops-after")?.unwrap_or(default.stops_after),
@@ -323,6 +330,7 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
         startup: keys.answers("startup")?,
         liveness: keys.answers("liveness")?,
         readiness: keys.answers("readiness")?,
+        says: keys.messages("says")?,
         post_start: keys.each("post-start", hook)?.unwrap_or(default.post_start),
         pre_stop: keys.each("pre-stop", hook)?.unwrap_or(default.pre_stop),
     };
@@ -441,6 +449,22 @@ impl<'a> Keys<'a> {
         Ok(runs)
     }
 
+    /// "READY=1 at 2s, WATCHDOG=1 at 3s", for each run.
+    fn messages(&mut self, key: &str) -> Result<Vec<Vec<(Duration, String)>>, String> {
+        let mut runs = Vec::new();
+        let read = |part: &str| {
+            let (message, at) = part.rsplit_once(" at ").ok_or(format!("`{part}` has no time"))?;
+            Ok((duration(at)?, message.to_owned()))
+        };
+        for value in self.list(key)?.unwrap_or_default() {
+            let Some(text) = scalar(value) else { return self.wrong(key, "not a text") };
+            let messages = text.split(", ").filter(|part| !part.is_empty()).map(read);
+            let messages: Result<_, String> = messages.collect();
+            runs.push(messages.or_else(|error| self.wrong(key, &error))?);
+        }
+        Ok(runs)
+    }
+
     fn table(&mut self, key: &str) -> Result<Option<Keys<'a>>, String> {
         match self.values.remove(key) {
             None => Ok(None),
@@ -507,8 +531,9 @@ fn answer(text: &str) -> Result<(Duration, Answer), String> {
         "yes" => Answer::Is(Outcome::Success),
         "no" => Answer::Is(Outcome::Failure),
         "cannot" => Answer::Is(Outcome::Error),
+        "warns" => Answer::Is(Outcome::Warning),
         "never" => Answer::Never,
-        _ => return Err(format!("`{word}` is not yes, no, never or cannot")),
+        _ => return Err(format!("`{word}` is not yes, no, never, warns or cannot")),
     };
     Ok((duration(from)?, answer))
 }

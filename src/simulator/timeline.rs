@@ -176,6 +176,7 @@ fn words(answer: Answer) -> &'static str {
         Answer::Is(Outcome::Success) => "yes",
         Answer::Is(Outcome::Failure) => "no",
         Answer::Is(Outcome::Error) => "it cannot be asked",
+        Answer::Is(Outcome::Warning) => "yes, with a warning",
         Answer::Never => "(silence)",
     }
 }

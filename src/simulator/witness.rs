@@ -28,6 +28,10 @@ use crate::time::Instant;
 struct Facts {
     /// An init container has ended with 0, a sidecar was initialised: what is behind may start.
     passed: bool,
+    /// Its startup probe has succeeded, in whichever instance.
+    startup_succeeded: bool,
+    /// It has said that it is ready, in whichever instance.
+    said_ready: bool,
     /// How the newest instance that ran has ended, and when.
     exit: Option<(Exit, Instant)>,
     /// Whether it is that end which the next instance comes after, and not a start that failed.
@@ -143,10 +147,17 @@ impl Witness {
         facts.comes_up &= matches!(event, ContainerEvent::Created);
         match event {
             ContainerEvent::Started if container.role == Role::Sidecar && body.runs() => {
-                facts.passed |= container.probes.startup.is_none() && container.hooks.post_start.is_none();
+                facts.passed |= container.probes.startup.is_none()
+                    && container.probes.notify.is_none()
+                    && container.hooks.post_start.is_none();
             }
             ContainerEvent::Probed(ProbeKind::Startup, Outcome::Success, _) if body.runs() => {
-                facts.passed = true;
+                facts.passed |= container.probes.notify.is_none() || facts.said_ready;
+                facts.startup_succeeded = true;
+            }
+            ContainerEvent::Notified(notice) if notice.ready && body.runs() => {
+                facts.passed |= container.probes.startup.is_none() || facts.startup_succeeded;
+                facts.said_ready = true;
             }
             ContainerEvent::Exited(exit) if !facts.exit_is_newest && !facts.start_failed => {
                 facts.exit = Some((*exit, now));
@@ -167,7 +178,8 @@ impl Witness {
             | ContainerEvent::Probed(..)
             | ContainerEvent::TerminationMessage(_)
             | ContainerEvent::LastLines(_)
-            | ContainerEvent::HookEnded(..) => {}
+            | ContainerEvent::HookEnded(..)
+            | ContainerEvent::Notified(_) => {}
         }
         Ok(())
     }

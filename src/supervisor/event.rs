@@ -4,6 +4,7 @@
 //! finds a record that has moved on, and is ignored.
 
 use super::hook::HookKind;
+use super::notice::Notice;
 use super::probe::{Outcome, ProbeKind};
 use super::record::{Exit, Failure, Instance};
 use crate::config::plan::{ContainerId, PodId};
@@ -85,6 +86,8 @@ pub enum ContainerEvent {
     LastLines(Box<str>),
     /// A try of a probe has ended; in words why, where it did not succeed.
     Probed(ProbeKind, Outcome, Failure),
+    /// It said something of itself.
+    Notified(Notice),
     /// A hook has ended. In the error: why it failed.
     HookEnded(HookKind, Result<(), Failure>),
 }

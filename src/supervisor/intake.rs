@@ -7,10 +7,11 @@ use core::time::Duration;
 
 use super::event::{ContainerEvent, Event, Goal};
 use super::hook::{self, HookKind};
+use super::notice::Notice;
 use super::pod::{Member, PodState};
 use super::probe::{self, ProbeKind, Verdict, Workers};
 use super::record::{
-    Cause, End, Failure, Instance, Record, StartStep, State, StopPhase, StopReason, Termination,
+    self, Cause, End, Failure, Instance, Record, StartStep, State, StopPhase, StopReason, Termination,
 };
 use super::report::{self, Next, Report};
 use super::{
@@ -122,7 +123,7 @@ impl Supervisor {
                 self.note_end(id, cause, now);
             }
             (State::Starting { exited: None, .. }, ContainerEvent::Started) => {
-                record.probes = Workers::begin_instance(&container.probes, now);
+                record.probes = Workers::begin_instance(&container.probes, now).remembering(&record.probes);
                 record.start_failures = 0;
                 record.failed_step = None;
                 record.started_at = Some(now);
@@ -194,6 +195,14 @@ impl Supervisor {
             (State::Running { .. } | State::Stopping { .. }, ContainerEvent::Probed(kind, outcome, why)) => {
                 self.observe_probe(id, kind, outcome, why, now);
             }
+            // Its own command runs before the end of `start` is known.
+            (
+                State::Starting { .. }
+                | State::PostStart { .. }
+                | State::Running { .. }
+                | State::Stopping { .. },
+                ContainerEvent::Notified(notice),
+            ) => self.note_notice(id, notice, now),
             (
                 State::PostStart { hook: hook::Stage::UnderWay { .. }, .. },
                 ContainerEvent::HookEnded(kind @ HookKind::PostStart, outcome),
@@ -315,27 +324,80 @@ impl Supervisor {
     ) {
         let Some((container, record)) = self.member_mut(id) else { return };
         let Some(probe) = kind.of(&container.probes) else { return };
-        // The same reason again and again is said once.
-        let news = outcome == probe::Outcome::Error && record.failure != why;
-        if outcome != probe::Outcome::Success {
-            record.failure = why;
+        let said = record::cut(&why);
+        // The same reason or warning again and again is told once.
+        let news = match outcome {
+            probe::Outcome::Error => record.failure != why,
+            probe::Outcome::Warning => record.said.get(kind.index()) != Some(&said),
+            probe::Outcome::Success | probe::Outcome::Failure => false,
+        };
+        match outcome {
+            probe::Outcome::Failure | probe::Outcome::Error => record.failure = why,
+            probe::Outcome::Success | probe::Outcome::Warning => {}
+        }
+        if let Some(place) = record.said.get_mut(kind.index()) {
+            *place = said;
         }
         let changed = record.probes.worker_mut(kind).observe(kind, probe, outcome);
         let running_since = if let State::Running { since } = record.state { Some(since) } else { None };
-        if news {
-            self.report(Report::ProbeNotMade { container: id, kind });
+        match outcome {
+            probe::Outcome::Error if news => self.report(Report::ProbeNotMade { container: id, kind }),
+            probe::Outcome::Warning if news => self.report(Report::ProbeWarned { container: id, kind }),
+            probe::Outcome::Error
+            | probe::Outcome::Warning
+            | probe::Outcome::Success
+            | probe::Outcome::Failure => {}
         }
         match (kind, changed, running_since) {
             (ProbeKind::Startup, Some(Verdict::Success), Some(since)) => {
+                self.begin_readiness(id, now);
                 self.report(Report::StartupSucceeded { container: id, took: now.since(since) });
             }
-            (ProbeKind::Readiness, Some(Verdict::Success | Verdict::Failure), Some(_)) => {
+            (ProbeKind::Readiness, Some(Verdict::Success | Verdict::Failure), _) => {
                 self.report_readiness(id);
             }
             (ProbeKind::Startup | ProbeKind::Liveness, Some(Verdict::Failure), Some(_)) => {
                 self.report(Report::ProbeFailed { container: id, kind });
             }
             (ProbeKind::Startup | ProbeKind::Liveness | ProbeKind::Readiness, _, _) => {}
+        }
+    }
+
+    fn note_notice(&mut self, id: ContainerId, mut notice: Notice, now: Instant) {
+        let Some((container, record)) = self.member_mut(id) else { return };
+        let Some(notify) = container.probes.notify else { return };
+        let pod = container.pod;
+        // Whether it is well has no effect any more when it stops, or its pod.
+        let stops = matches!(record.state, State::Stopping { .. });
+        if stops || self.pod_record(pod).is_none_or(|record| record.state != PodState::Active) {
+            notice.keep_alive = None;
+        }
+        let Some((_, record)) = self.member_mut(id) else { return };
+        let noted = record.probes.note(notify, &notice, now);
+        if let Some(status) = notice.status {
+            record.status = status;
+        }
+        if noted.failed {
+            record.failure = record::failure("it says so itself (WATCHDOG=trigger)");
+        }
+        if noted.ready {
+            self.begin_readiness(id, now);
+            self.report(Report::SaidReady { container: id });
+        }
+        if noted.stopping {
+            self.report(Report::SaidStopping { container: id });
+        }
+        if noted.failed {
+            self.report(Report::Unwell { container: id });
+        }
+    }
+
+    /// Once a container has started, its readiness is asked for at once, and from then on each
+    /// period (Kubernetes: the same).
+    fn begin_readiness(&mut self, id: ContainerId, now: Instant) {
+        let Some((container, record)) = self.member_mut(id) else { return };
+        if record.probes.is_started(&container.probes) {
+            record.probes.worker_mut(ProbeKind::Readiness).put_off(now);
         }
     }
 

@@ -26,6 +26,7 @@ pub mod grace;
 pub mod hook;
 mod intake;
 pub mod kept;
+pub mod notice;
 pub mod phase;
 pub mod pod;
 pub mod policy;
@@ -455,6 +456,9 @@ impl Supervisor {
                 }
                 let record = self.record_mut(id)?;
                 restart::begin_instance(record, &backoff, now);
+                record.probes = probe::Workers::default();
+                record.said = Default::default();
+                record.status = record::Said::new();
                 record.state = State::Creating { give_up_at };
                 let restarts = record.restarts;
                 self.container_action(id, ContainerAction::Create { restarts })
@@ -567,6 +571,14 @@ impl Supervisor {
                 let (container, record) = self.member_mut(id)?;
                 record.probes.worker_mut(kind).begin(kind.of(&container.probes)?, now);
                 self.container_action(id, ContainerAction::Probe(kind))
+            }
+            upkeep::Step::MissKeepAlive(id) => {
+                let (container, record) = self.member_mut(id)?;
+                let timeout = container.probes.notify.and_then(|notify| notify.watchdog_timeout)?;
+                record.probes.miss_keep_alive();
+                record.failure = report::silent_for(timeout);
+                self.report(Report::Unwell { container: id });
+                None
             }
             upkeep::Step::TimeOutProbe(id, kind) => {
                 let why = record::failure("no answer in time");

@@ -203,7 +203,7 @@ pub fn of_statuses<'a>(
 }
 
 /// Whether a main container or sidecar is ready: it runs, has started, and its readiness probe,
-/// if any, says so.
+/// if any, says so. One that was sent its stop signal runs until it ends (Kubernetes: the same).
 pub fn is_container_ready(member: &Member) -> bool {
     member.record.state.serves() && member.record.probes.is_ready(&member.container.probes)
 }

@@ -9,7 +9,8 @@
 //! While the startup probe has not succeeded, the other two do not ask.
 
 use super::alarm::Alarm;
-use crate::config::plan::{Probe, Probes};
+use super::notice::{KeepAlive, Notice};
+use crate::config::plan::{Notify, Probe, Probes};
 use crate::time::Instant;
 
 /// Which of a container's probes.
@@ -36,6 +37,15 @@ impl ProbeKind {
         }
     }
 
+    /// Where it stands in [`ProbeKind::ALL`].
+    pub fn index(self) -> usize {
+        match self {
+            ProbeKind::Startup => 0,
+            ProbeKind::Liveness => 1,
+            ProbeKind::Readiness => 2,
+        }
+    }
+
     /// The configuration of this probe, if the container has it.
     pub fn of(self, probes: &Probes) -> Option<&Probe> {
         match self {
@@ -55,6 +65,8 @@ pub enum Outcome {
     Failure,
     /// It could not be asked (no process or descriptor was to be had): says nothing about it.
     Error,
+    /// The container is well, and something about its answer should be known.
+    Warning,
 }
 
 /// What the tries say together.
@@ -130,6 +142,11 @@ impl Worker {
         }
     }
 
+    /// The next try is not made before `now`, and the periods count from it.
+    pub fn put_off(&mut self, now: Instant) {
+        self.next_at = self.next_at.max(now);
+    }
+
     /// Notes that a try is under way since `now`. The next one keeps the phase of the periods; of
     /// periods that passed during a long try only one is made up for.
     pub fn begin(&mut self, probe: &Probe, now: Instant) {
@@ -146,14 +163,16 @@ impl Worker {
     /// Notes the outcome of the try that is under way. Returns the verdict if this changed it.
     pub fn observe(&mut self, kind: ProbeKind, probe: &Probe, outcome: Outcome) -> Option<Verdict> {
         self.under_way_until.take()?;
-        let (threshold, verdict) = match outcome {
+        let (threshold, verdict, outcome) = match outcome {
             Outcome::Error => {
                 self.errors = (self.errors + 1) % ERROR_TRIES;
                 self.again = self.errors > 0;
                 return None;
             }
-            Outcome::Success => (probe.success_threshold, Verdict::Success),
-            Outcome::Failure => (probe.failure_threshold, Verdict::Failure),
+            Outcome::Success | Outcome::Warning => {
+                (probe.success_threshold, Verdict::Success, Outcome::Success)
+            }
+            Outcome::Failure => (probe.failure_threshold, Verdict::Failure, Outcome::Failure),
         };
         self.errors = 0;
         if self.run != outcome {
@@ -181,6 +200,19 @@ pub struct Workers {
     startup: Worker,
     liveness: Worker,
     readiness: Worker,
+    own: OwnWord,
+}
+
+/// What a container has said of itself, where it is expected to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct OwnWord {
+    /// `READY=1`, and since when.
+    ready: Option<Instant>,
+    stopping: bool,
+    /// When it must have said again that it is well.
+    alive_until: Option<Instant>,
+    /// It did not, or said that it is not.
+    failed: bool,
 }
 
 impl Default for Workers {
@@ -189,8 +221,20 @@ impl Default for Workers {
             startup: Worker::new(ProbeKind::Startup),
             liveness: Worker::new(ProbeKind::Liveness),
             readiness: Worker::new(ProbeKind::Readiness),
+            own: OwnWord::default(),
         }
     }
+}
+
+/// What a notice has changed about a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// It has said that it is ready, for the first time.
+    pub ready: bool,
+    /// It has said that it stops, for the first time.
+    pub stopping: bool,
+    /// It has said that it is not well, for the first time.
+    pub failed: bool,
 }
 
 impl Workers {
@@ -203,6 +247,48 @@ impl Workers {
             }
         }
         workers
+    }
+
+    /// With what the instance has said of itself before it was known to run.
+    pub fn remembering(self, before: &Workers) -> Workers {
+        Workers { own: before.own, ..self }
+    }
+
+    /// Notes what the container has said of itself.
+    pub fn note(&mut self, notify: Notify, notice: &Notice, now: Instant) -> Noted {
+        let before = self.own;
+        if notice.ready {
+            self.own.ready = self.own.ready.or(Some(now));
+        }
+        self.own.stopping |= notice.stopping;
+        // Watched is what has started; the keep-alives of a start that takes long are no promise.
+        let watched = self.own.ready.is_some() && !self.own.failed;
+        match notice.keep_alive {
+            Some(KeepAlive::Failed) => self.miss_keep_alive(),
+            Some(KeepAlive::Alive) if watched => self.await_keep_alive(notify, now),
+            None if watched && before.ready.is_none() => self.await_keep_alive(notify, now),
+            Some(KeepAlive::Alive) | None => {}
+        }
+        Noted {
+            ready: before.ready.is_none() && self.own.ready.is_some(),
+            stopping: !before.stopping && self.own.stopping,
+            failed: !before.failed && self.own.failed,
+        }
+    }
+
+    fn await_keep_alive(&mut self, notify: Notify, now: Instant) {
+        self.own.alive_until = notify.watchdog_timeout.map(|timeout| now.after(timeout));
+    }
+
+    /// Until when the container must say that it is well. `None`: it need not.
+    pub fn alive_until(&self) -> Option<Instant> {
+        self.own.alive_until
+    }
+
+    /// Notes that it did not, or that it said the opposite: as good as a failed liveness probe.
+    pub fn miss_keep_alive(&mut self) {
+        self.own.alive_until = None;
+        self.own.failed = true;
     }
 
     /// The worker of one kind.
@@ -223,14 +309,18 @@ impl Workers {
         }
     }
 
-    /// Whether a running instance counts as started: it has no startup probe, or that succeeded.
+    /// Whether a running instance counts as started: it has no startup probe, or that succeeded;
+    /// and where it is to say so itself, it has.
     pub fn is_started(&self, probes: &Probes) -> bool {
-        probes.startup.is_none() || self.startup.verdict == Verdict::Success
+        (probes.startup.is_none() || self.startup.verdict == Verdict::Success)
+            && (probes.notify.is_none() || self.own.ready.is_some())
     }
 
     /// Whether a running instance counts as ready.
     pub fn is_ready(&self, probes: &Probes) -> bool {
-        self.is_started(probes) && (probes.readiness.is_none() || self.readiness.verdict == Verdict::Success)
+        self.is_started(probes)
+            && !self.own.stopping
+            && (probes.readiness.is_none() || self.readiness.verdict == Verdict::Success)
     }
 
     /// Which probe, if any, wants a running instance stopped.
@@ -238,6 +328,7 @@ impl Workers {
         [ProbeKind::Startup, ProbeKind::Liveness]
             .into_iter()
             .find(|&kind| kind.of(probes).is_some() && self.worker(kind).verdict == Verdict::Failure)
+            .or(self.own.failed.then_some(ProbeKind::Liveness))
     }
 }
 

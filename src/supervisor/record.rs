@@ -38,7 +38,7 @@ use super::hook::Stage;
 use super::probe::Workers;
 use super::restart;
 use crate::config::plan::Role;
-use crate::limits::FAILURE_BYTES_MAX;
+use crate::limits::{FAILURE_BYTES_MAX, PROBE_SAID_BYTES_MAX};
 use crate::time::Instant;
 
 /// Counts the starts of a container, so that a late report about an earlier one is recognised.
@@ -188,13 +188,10 @@ impl State {
         }
     }
 
-    /// Whether it has started and has not been told to end.
+    /// Whether it has started and was not killed: one that was sent its stop signal may still be
+    /// ready, as long as its readiness probe says so (Kubernetes: the same).
     pub fn serves(self) -> bool {
-        let is_signalled = matches!(
-            self,
-            State::Stopping { phase: StopPhase::Signalled { .. }, .. } | State::Killing { .. }
-        );
-        self.has_started() && !is_signalled
+        self.has_started() && !matches!(self, State::Killing { .. })
     }
 
     /// Whether nothing of it is on the machine.
@@ -367,12 +364,21 @@ impl StopReason {
 /// What went wrong, in words, cut to [`FAILURE_BYTES_MAX`].
 pub type Failure = String<FAILURE_BYTES_MAX>;
 
+/// What a container said last in answer to a probe, or why it failed, in one line, cut to
+/// [`PROBE_SAID_BYTES_MAX`].
+pub type Said = String<PROBE_SAID_BYTES_MAX>;
+
 /// Cuts `text` to what a [`Failure`] holds, at a character's border, and says that it was cut.
 pub fn failure(text: &str) -> Failure {
+    cut(text)
+}
+
+/// Cuts `text` to `BYTES`, at a character's border, and says that it was cut.
+pub(crate) fn cut<const BYTES: usize>(text: &str) -> String<BYTES> {
     const MARK: &str = " …";
-    let mut kept = Failure::new();
+    let mut kept = String::new();
     if kept.push_str(text).is_err() {
-        let mut room = FAILURE_BYTES_MAX - MARK.len();
+        let mut room = BYTES - MARK.len();
         while !text.is_char_boundary(room) {
             room -= 1;
         }
@@ -440,6 +446,10 @@ pub struct Record {
     pub failure: Failure,
     /// Its probes, for the newest instance.
     pub probes: Workers,
+    /// What came of the last try of each, in the order of [`super::probe::ProbeKind::ALL`].
+    pub said: [Said; 3],
+    /// What it said last of itself (`STATUS=` of sd_notify(3)).
+    pub status: Said,
 }
 
 impl Record {

@@ -118,6 +118,28 @@ pub enum Report {
         /// Which probe.
         kind: ProbeKind,
     },
+    /// It was to say that it is well and did not, or said the opposite; the record knows why.
+    Unwell {
+        /// Which.
+        container: ContainerId,
+    },
+    /// It says itself that it has started.
+    SaidReady {
+        /// Which.
+        container: ContainerId,
+    },
+    /// It says itself that it stops.
+    SaidStopping {
+        /// Which.
+        container: ContainerId,
+    },
+    /// A probe succeeded with an answer that the user should know of.
+    ProbeWarned {
+        /// Which.
+        container: ContainerId,
+        /// Which probe.
+        kind: ProbeKind,
+    },
     /// Its readiness has changed.
     Readiness {
         /// Which.
@@ -280,6 +302,8 @@ impl Report {
             },
             Report::ProbeFailed { .. }
             | Report::ProbeNotMade { .. }
+            | Report::ProbeWarned { .. }
+            | Report::Unwell { .. }
             | Report::HookFailed { .. }
             | Report::Killed { .. }
             | Report::Readiness { ready: false, .. }
@@ -287,7 +311,9 @@ impl Report {
             | Report::AllContainersRestarting { .. }
             | Report::PodRestored { .. }
             | Report::Lost(_) => Severity::Warning,
-            Report::PodStarting { .. }
+            Report::SaidReady { .. }
+            | Report::SaidStopping { .. }
+            | Report::PodStarting { .. }
             | Report::PodPhase { .. }
             | Report::PodReadiness { .. }
             | Report::PodEnded { .. }
@@ -317,6 +343,10 @@ impl Report {
         let container = |id: ContainerId| plan.containers.get(id.index());
         let name = |id: ContainerId| container(id).map_or("?", |container| container.name.as_str());
         let path = |id: ContainerId| format!("{}/{}", container(id).map_or("?", |c| pod(c.pod)), name(id));
+        let said = |id: ContainerId, kind: ProbeKind| {
+            let said = supervisor.record(id).and_then(|record| record.said.get(kind.index()));
+            said.map_or("", |said| said.as_str())
+        };
         let why = |id: ContainerId| supervisor.record(id).map_or("", |record| record.failure.as_str());
         let pod_why = |id: PodId| supervisor.pod_record(id).map_or("", |record| record.failure.as_str());
         match *self {
@@ -410,6 +440,18 @@ impl Report {
                 kind.name(),
                 why(id)
             ),
+            Report::Unwell { container: id } => {
+                write!(line, "{}: not alive, as if its liveness probe had failed: {}", path(id), why(id))
+            }
+            Report::SaidReady { container: id } => write!(line, "{}: says that it is ready", path(id)),
+            Report::SaidStopping { container: id } => write!(line, "{}: says that it stops", path(id)),
+            Report::ProbeWarned { container: id, kind } => write!(
+                line,
+                "{}: {} probe succeeded with a warning: {}",
+                path(id),
+                kind.name(),
+                said(id, kind)
+            ),
             Report::Readiness { container: id, ready: true } => write!(line, "{}: ready", path(id)),
             Report::Readiness { container: id, ready: false } => write!(line, "{}: not ready", path(id)),
             Report::HookDone { container: id, kind, took } => {
@@ -490,6 +532,11 @@ impl Report {
             Report::Lost(count) => write!(line, "{count} reports were lost: too many at once"),
         }
     }
+}
+
+/// Why a container is taken for hung that was to say that it is well.
+pub(super) fn silent_for(timeout: Duration) -> Failure {
+    super::record::failure(&format!("no WATCHDOG=1 for {}", Span(timeout)))
 }
 
 /// Why a hook is not waited for any longer.
@@ -627,7 +674,8 @@ impl core::fmt::Display for Pause {
     }
 }
 
-struct Ended(Exit);
+/// How a process ended, in words.
+pub(crate) struct Ended(pub(crate) Exit);
 
 impl core::fmt::Display for Ended {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

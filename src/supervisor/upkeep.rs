@@ -40,6 +40,8 @@ pub enum Step {
     Probe(ContainerId, ProbeKind),
     /// End a try that took too long.
     TimeOutProbe(ContainerId, ProbeKind),
+    /// Take it for hung: it has not said for too long that it is well.
+    MissKeepAlive(ContainerId),
     /// Begin a hook.
     BeginHook(ContainerId, HookKind),
     /// A hook's time is over.
@@ -95,7 +97,9 @@ fn container_step(view: &PodView, member: &Member, alarm: &mut Alarm) -> Option<
                 // In a stopping pod its turn is told by `shutdown.rs`.
                 StopPhase::Waiting { .. } if deadline.is_none() => Some(Step::Signal(id)),
                 StopPhase::Waiting { .. } => readiness_step(member, alarm),
-                StopPhase::Signalled { at } => alarm.due(kill_at(at, end)).then_some(Step::Kill(id, reason)),
+                StopPhase::Signalled { at } if alarm.due(kill_at(at, end)) => Some(Step::Kill(id, reason)),
+                // Until it has stopped it is asked whether it still serves (Kubernetes: the same).
+                StopPhase::Signalled { .. } => readiness_step(member, alarm),
             }
         }
         State::Killing { reason, again_at, .. } => {
@@ -126,6 +130,9 @@ fn running_step(member: &Member, is_active: bool, alarm: &mut Alarm) -> Option<S
             Some(ProbeKind::Startup) => return Some(Step::Stop(member.id, StopReason::StartupProbe)),
             Some(ProbeKind::Liveness) => return Some(Step::Stop(member.id, StopReason::LivenessProbe)),
             Some(ProbeKind::Readiness) | None => {}
+        }
+        if workers.alive_until().is_some_and(|at| alarm.due(at)) {
+            return Some(Step::MissKeepAlive(member.id));
         }
     }
     let started = workers.is_started(probes);

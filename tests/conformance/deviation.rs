@@ -13,7 +13,7 @@ pub(crate) struct Limit {
     concerns: fn(&Case) -> bool,
 }
 
-pub(crate) const LIMITS: [Limit; 7] = [
+pub(crate) const LIMITS: [Limit; 6] = [
     Limit {
         name: "no-tls",
         reason: "There is no TLS: `https` is refused when the configuration is read.",
@@ -79,14 +79,6 @@ pub(crate) const LIMITS: [Limit; 7] = [
         concerns: |case| case.kind == "sync-sequence" && case.part("state").get("records").is_some(),
     },
     Limit {
-        name: "no-unknown-outcome",
-        reason: "A handler of ours says success, success with a warning, failure or error. None says that it does \
-                 not know and that nothing went wrong.",
-        concerns: |case| {
-            case.part("input").get("case").and_then(Value::as_str) == Some("handler Unknown, no error")
-        },
-    },
-    Limit {
         name: "sidecars-end-with-the-supervisor",
         reason: "Containers are children of their supervisor and end with it: a pod whose termination is under way \
                  is not taken up by a new one, which starts it again.",
@@ -119,7 +111,7 @@ pub(crate) struct Deviation {
     reads: fn(&Case, &str) -> Option<Reading>,
 }
 
-pub(crate) const DEVIATIONS: [Deviation; 7] = [
+pub(crate) const DEVIATIONS: [Deviation; 9] = [
     Deviation {
         name: "no-sandbox",
         reason: "A pod has no sandbox that is counted or that could be lost while its supervisor lives: \
@@ -184,6 +176,21 @@ pub(crate) const DEVIATIONS: [Deviation; 7] = [
                 case.part("pod").get("terminationGracePeriodSeconds").and_then(Value::as_u64).unwrap_or(30);
             let differs = given.is_some_and(|given| given != format!("{own}s"));
             differs.then(|| Reading::Instead(text.to_owned()))
+        },
+    },
+    Deviation {
+        name: "redirects-stay",
+        reason: "No probe follows a redirect to another host. What upstream's code does where it is told to \
+                 (`followNonLocalRedirects=true`), which it is for no probe, is left out.",
+        reads: |_, text| text.starts_with("followNonLocalRedirects=true: ").then_some(Reading::LeftOut),
+    },
+    Deviation {
+        name: "unknown-is-no-exit-code",
+        reason: "No handler of ours says that it does not know and that nothing went wrong. Nearest to it is a command \
+                 that has ended without an exit code, by a signal.",
+        reads: |case, text| {
+            let words = case.part("input").get("case").and_then(Value::as_str);
+            (words == Some("handler Unknown, no error")).then(|| Reading::Instead(text.to_owned()))
         },
     },
     Deviation {

@@ -102,7 +102,7 @@ fn in_the_end(read: &[(String, Expectation)], history: &History, from: Duration)
             }
         }
         let began = *since.get_or_insert(at);
-        if at >= began + SETTLED || at >= history.end {
+        if at >= began + SETTLED || (at >= history.end && history.gone.is_some()) {
             return Ok(began);
         }
     }
@@ -186,6 +186,9 @@ fn meet(
 }
 
 fn always(condition: &Condition, history: &History, from: Duration, until: Duration) -> Result<(), String> {
+    if history.gone.is_none() && history.end < until {
+        return Err(format!("it was looked at until {:?} only", history.end));
+    }
     let begin = history.statuses.first().map_or(from, |(at, _)| from.max(*at));
     let moments = std::iter::once(begin).chain(history.moments());
     let broken = moments.filter(|at| (begin..=until).contains(at)).find(|at| !condition.holds(history, *at));

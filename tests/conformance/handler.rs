@@ -1,15 +1,21 @@
 //! Handlers of probes, asked through the supervisor's own prober: on real sockets, with real processes.
 
+use std::ffi::CString;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::wait::{WaitStatus, waitpid};
 use outrigger::config::plan::Check;
+use outrigger::linux::call::{Call, Program, Voice};
 use outrigger::linux::network_probe::{NetworkProbe, Progress, Whereabouts};
 use outrigger::linux::reactor::Interest;
+use outrigger::linux::spawn::{self, Spawner};
+use outrigger::linux::prober;
 use outrigger::supervisor::probe::Outcome;
+use outrigger::supervisor::record::ExitStatus;
 use serde_json::Value;
 
 use super::case::Case;
@@ -263,4 +269,56 @@ pub(crate) fn tcp(expected: &[String]) -> Result<(), String> {
     let check = Check::TcpSocket { host: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
     let (outcome, said) = ask(&check, Duration::from_secs(1))?;
     expected.iter().try_for_each(|text| self::check(text, outcome, &said, "", ""))
+}
+
+/// Runs a command as an exec probe beside a host process is run.
+fn run(words: &[&str]) -> Result<(Outcome, String), String> {
+    let c_string = |word: &&str| CString::new(*word).map_err(|error| error.to_string());
+    let args: Result<Vec<CString>, String> = words.iter().map(c_string).collect();
+    let program = Program {
+        path: c_string(&words[0])?,
+        args: args?,
+        env: Vec::new(),
+        user: None,
+        working_directory: None,
+        unified_view: false,
+        oom_score_adj: 0,
+    };
+    let mut call = Call::start(program, Voice::Kept, None, &mut Spawner::take_note())?;
+    let status = match waitpid(call.process.pid, None).map_err(|errno| errno.desc())? {
+        WaitStatus::Exited(_, code) => ExitStatus::Code(u8::try_from(code).unwrap_or(255)),
+        WaitStatus::Signaled(_, signal, _) => ExitStatus::Signal(u8::try_from(signal as i32).unwrap_or(0)),
+        other => return Err(format!("it ended with {other:?}")),
+    };
+    call.read_output();
+    let said = call.into_said();
+    let error = spawn::exec_error(&said).map(|error| error.errno.desc().to_owned());
+    Ok(prober::judge_exec(status, &said, error))
+}
+
+/// `exit 0`, `exit 3`, `start error`; `handler Success` and the like are brought about by such.
+pub(crate) fn exec(words: &str, expected: &[String]) -> Result<(), String> {
+    let exits = |code: &str| run(&["/bin/sh", "-c", &format!("exit {code}")]);
+    let (outcome, said) = match words {
+        "handler Success" => exits("0"),
+        "handler Failure" => exits("1"),
+        // It has ended, and with no exit code.
+        "handler Unknown, no error" => run(&["/bin/sh", "-c", "kill -9 $$"]),
+        "start error" | "handler Unknown with error" => run(&["/nowhere/no-such-program"]),
+        _ => exits(words.strip_prefix("exit ").ok_or_else(|| not_understood(words))?),
+    }?;
+    for text in expected {
+        let wanted = match split_remark(text).0 {
+            "result: Success" => Outcome::Success,
+            "result: Failure" => Outcome::Failure,
+            // It says nothing about the container, so the worker drops it.
+            "result: Unknown + error" | "result: Failure + error" => Outcome::Error,
+            _ => return Err(not_understood(text)),
+        };
+        compare(text, &wanted, &outcome).map_err(|why| format!("{why} ({said})"))?;
+        if wanted == Outcome::Error {
+            super::worker::is_dropped(outcome)?;
+        }
+    }
+    Ok(())
 }

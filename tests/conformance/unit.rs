@@ -4,6 +4,7 @@ use outrigger::supervisor::action::ContainerAction;
 use serde_json::{Value, json};
 
 use super::case::Case;
+use super::handler;
 use super::pass::compare;
 use super::pod::Shape;
 use super::setting::{NOW, POD, Setting, pass, pass_with};
@@ -11,7 +12,7 @@ use super::text::{flag, not_understood};
 use super::worker;
 use outrigger::supervisor::event::{Event, Goal};
 use outrigger::supervisor::pod::{PodState, PodStopReason};
-use outrigger::supervisor::probe::ProbeKind;
+use outrigger::supervisor::probe::{ProbeKind, Workers};
 use outrigger::supervisor::status;
 
 pub(crate) fn probe_unit(case: &Case, expected: &[String]) -> Result<(), String> {
@@ -33,10 +34,36 @@ pub(crate) fn probe_unit(case: &Case, expected: &[String]) -> Result<(), String>
     if expected.iter().all(is_status) {
         return started_and_ready(input, expected);
     }
+    if input.get("server").is_some() || input.get("followNonLocalRedirects").is_some() {
+        return handler::http(case, expected);
+    }
+    if case.title.starts_with("TCP probe") {
+        return handler::tcp(expected);
+    }
+    match input.get("case").and_then(Value::as_str) {
+        Some("no probe spec") => return without_probe(expected),
+        Some(words) if case.title.starts_with("exec probe") || words.starts_with("handler ") => {
+            return handler::exec(words, expected);
+        }
+        Some(_) | None => {}
+    }
     if input.get("env").is_some() {
         return worker::expansion(case, expected);
     }
     worker::sequence(case, expected)
+}
+
+/// A container without probes is well as soon as it runs.
+fn without_probe(expected: &[String]) -> Result<(), String> {
+    let pod = json!({"containers": [{"name": "asked"}]});
+    let probes = super::pod::plan(&pod, &Shape::default())?.containers[0].probes.clone();
+    let workers = Workers::begin_instance(&probes, NOW);
+    let well = workers.is_ready(&probes) && workers.failed(&probes).is_none();
+    for text in expected {
+        let wanted = text.strip_prefix("result: ").ok_or_else(|| not_understood(text))?;
+        compare(text, &wanted, &if well { "Success" } else { "Failure" })?;
+    }
+    Ok(())
 }
 
 /// What the configuration cannot say.

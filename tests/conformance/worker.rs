@@ -240,6 +240,16 @@ fn one_step(step: &str, asked: &mut Asked) -> Option<Result<(), String>> {
     Some(Ok(()))
 }
 
+/// A try that could not be made counts neither way, however often.
+pub(crate) fn is_dropped(outcome: Outcome) -> Result<(), String> {
+    let mut asked = Asked::new(ProbeKind::Readiness, &json!({"failureThreshold": 1}))?;
+    asked.try_once(Outcome::Success);
+    for _ in 0..10 {
+        asked.try_once(outcome);
+    }
+    compare("it is dropped", &Verdict::Success, &asked.verdict())
+}
+
 /// `"some $(A) $(B)" with A=script -> "some script $(B)"`: the words of an exec probe.
 pub(crate) fn expansion(case: &Case, expected: &[String]) -> Result<(), String> {
     let none = serde_json::Map::new();

@@ -25,13 +25,14 @@ pub(super) const OUTRIGGER: &str = env!("CARGO_BIN_EXE_outrigger");
 pub(super) const RUNTIMES: [&str; 2] = ["crun", "runc"];
 
 /// Programs of this host that the tests use, and the Debian package of each.
-const NEEDED: [(&str, &str); 6] = [
+const NEEDED: [(&str, &str); 7] = [
     ("crun", "crun"),
     ("runc", "runc"),
     ("busybox", "busybox-static"),
     ("strace", "strace"),
     ("unshare", "util-linux"),
     ("mount", "mount"),
+    ("perl", "perl-base"),
 ];
 
 /// Applets of busybox beyond those of the demo.

@@ -524,6 +524,7 @@ fn kind(event: &Event) -> &'static str {
             ContainerEvent::HookEnded(..) => "HookEnded",
             ContainerEvent::TerminationMessage(_) => "TerminationMessage",
             ContainerEvent::LastLines(_) => "LastLines",
+            ContainerEvent::Notified(_) => "Notified",
         },
     }
 }
