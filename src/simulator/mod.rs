@@ -223,14 +223,6 @@ impl World {
         Ok(world)
     }
 
-    /// The supervisor goes on where one before it was killed, with what that had kept of a pod.
-    /// `survives`: the pod's volumes are still there.
-    #[must_use]
-    pub fn restored(mut self, id: PodId, kept: &[Kept], survives: bool) -> World {
-        self.restore(id, kept, survives);
-        self
-    }
-
     /// Keeps no timeline and words no report, which takes most of the time of a world.
     #[must_use]
     pub fn without_timeline(self) -> World {

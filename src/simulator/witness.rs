@@ -103,6 +103,7 @@ impl Witness {
             let later = kept.iter().skip(position + 1).any(|later| later.ran);
             facts.passed = later || own.exit.is_some_and(|exit| exit.is_success(Role::Init));
             facts.was_created = own.ran;
+            facts.exit = own.exit.map(|exit| (exit, Instant::ZERO));
         }
     }
 

@@ -10,10 +10,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitStatus, waitpid};
 use outrigger::config::plan::Check;
 use outrigger::linux::call::{Call, Program, Voice};
-use outrigger::linux::network_probe::{NetworkProbe, Progress, Whereabouts};
+use outrigger::linux::network_probe::{NetworkProbe, Progress, Purpose, Whereabouts};
+use outrigger::linux::prober;
 use outrigger::linux::reactor::Interest;
 use outrigger::linux::spawn::{self, Spawner};
-use outrigger::linux::prober;
 use outrigger::supervisor::probe::Outcome;
 use outrigger::supervisor::record::ExitStatus;
 use serde_json::Value;
@@ -96,8 +96,8 @@ fn serve(mut stream: TcpStream, pages: &[Page], seen: &Mutex<Vec<String>>) {
 /// Asks as the loop does, within a timeout: past it the try is cancelled and counts as a failure.
 fn ask(check: &Check, timeout: Duration) -> Result<(Outcome, String), String> {
     let until = Instant::now() + timeout;
-    let (mut probe, mut progress) =
-        NetworkProbe::start(check, Whereabouts::default()).ok_or("it needs no connection")??;
+    let (mut probe, mut progress) = NetworkProbe::start(check, Purpose::Probe, Whereabouts::default())
+        .ok_or("it needs no connection")??;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         progress = match progress {
@@ -151,7 +151,8 @@ pub(crate) fn http(case: &Case, expected: &[String]) -> Result<(), String> {
     let requests = server.requests.lock().unwrap().clone();
     let request = requests.first().cloned().unwrap_or_default();
     expected.iter().try_for_each(|text| {
-        check(text, outcome, &said, &request, words).map_err(|why| format!("{text}: {why} ({said}, {requests:?})"))
+        check(text, outcome, &said, &request, words)
+            .map_err(|why| format!("{text}: {why} ({said}, {requests:?})"))
     })
 }
 
@@ -224,11 +225,14 @@ fn check(text: &str, outcome: Outcome, said: &str, request: &str, words: &str) -
     if let Some(word) = stated.strip_prefix("result: ") {
         return is(word);
     }
-    if let Some(word) = stated.strip_prefix("liveness/readiness/startup probes (followNonLocalRedirects=false): ") {
+    if let Some(word) =
+        stated.strip_prefix("liveness/readiness/startup probes (followNonLocalRedirects=false): ")
+    {
         return is(word);
     }
     if stated == "the output carries the body" {
-        let body = words.split_once("body \"").and_then(|(_, body)| body.strip_suffix('"')).unwrap_or_default();
+        let body =
+            words.split_once("body \"").and_then(|(_, body)| body.strip_suffix('"')).unwrap_or_default();
         return compare(text, &true, &said.contains(body));
     }
     let headers: Vec<(&str, &str)> = request
@@ -237,10 +241,13 @@ fn check(text: &str, outcome: Outcome, said: &str, request: &str, words: &str) -
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name, value.trim()))
         .collect();
-    let header = |name: &str| headers.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
+    let header =
+        |name: &str| headers.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
     if let Some(rest) = stated.strip_prefix("the server sees exactly ") {
-        let (count, names) = rest.split_once(" headers besides Host: ").ok_or_else(|| not_understood(text))?;
-        let mut seen: Vec<&str> = headers.iter().map(|(name, _)| *name).filter(|name| *name != "Host").collect();
+        let (count, names) =
+            rest.split_once(" headers besides Host: ").ok_or_else(|| not_understood(text))?;
+        let mut seen: Vec<&str> =
+            headers.iter().map(|(name, _)| *name).filter(|name| *name != "Host").collect();
         seen.sort_unstable();
         let names: Vec<&str> = names.split(", ").collect();
         compare(text, &Some(names.len()), &count.parse().ok())?;
@@ -292,8 +299,8 @@ fn run(words: &[&str]) -> Result<(Outcome, String), String> {
     };
     call.read_output();
     let said = call.into_said();
-    let error = spawn::exec_error(&said).map(|error| error.errno.desc().to_owned());
-    Ok(prober::judge_exec(status, &said, error))
+    let refused = || spawn::exec_error(&said).map(|error| error.errno.desc().to_owned());
+    Ok(prober::judge(status, &said, refused))
 }
 
 /// `exit 0`, `exit 3`, `start error`; `handler Success` and the like are brought about by such.

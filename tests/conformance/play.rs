@@ -324,8 +324,8 @@ impl Play {
             *runs = 0;
         }
         let script = script(&self.plan, &self.containers, &behaviours)?;
-        let world = World::new(Rc::clone(&self.plan), script).map_err(|broken| broken.to_string())?;
-        self.world = world.restored(POD, &kept, survives);
+        self.world = World::new(Rc::clone(&self.plan), script).map_err(|broken| broken.to_string())?;
+        self.world.restore(POD, &kept, survives);
         (self.behaviours, self.base, self.seen) = (behaviours, now, 0);
         self.step().map(drop)
     }
@@ -358,6 +358,10 @@ impl Play {
         {
             let name = self.names[container.index()].clone();
             self.history.note(at, &name, What::LivenessFailed);
+        }
+        if let Happened::Reported { report: Report::ProbeWarned { container, .. }, .. } = &entry.what {
+            let name = self.names[container.index()].clone();
+            self.history.note(at, &name, What::ProbeWarning);
         }
         let Subject::Container(id) = entry.of else { return };
         let name = self.names[id.index()].clone();

@@ -109,7 +109,7 @@ fn verdict(word: &str) -> Option<Verdict> {
 /// Several tries one after another, and what they lead to.
 pub(crate) fn sequence(case: &Case, expected: &[String]) -> Result<(), String> {
     let input = case.part("input");
-    let mut asked = Asked::new(kind_of(case).ok_or("it does not say which probe")?, input)?;
+    let mut asked = Asked::new(kind_of(case).ok_or_else(|| not_understood(&expected.join("; ")))?, input)?;
     let mut last = None;
     for text in expected {
         if let Some(rest) = text.strip_prefix("during delay: ") {
