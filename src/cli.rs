@@ -1,7 +1,10 @@
 //! The command line: what can be asked for, its help, and what the exit status says.
 
+use core::time::Duration;
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+use crate::simulator::assumption::{self, Assumption, FORMS};
 
 /// Exit statuses. Documented in `--help` and docs/cli.md.
 pub mod status {
@@ -26,6 +29,8 @@ pub enum Command {
     Run(Files),
     /// Check configuration files and print the plan.
     Check(Files),
+    /// Simulate pods and print what happens.
+    Simulate(Simulation),
     /// Be the log writer. Not for users.
     LogWriter,
     /// Mount one file system: what a PID 1 does in a child, as it may block. Not for users.
@@ -58,6 +63,46 @@ pub struct Files {
     pub paths: Vec<PathBuf>,
 }
 
+/// What is to be simulated, and how it is shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Simulation {
+    /// Which pods.
+    pub files: Files,
+    /// What is assumed of their containers.
+    pub assumptions: Vec<Assumption>,
+    /// How long to look; `None`: until nothing else happens.
+    pub until: Option<Duration>,
+    /// How to show it.
+    pub format: Format,
+    /// Where to write it; `None`: standard output.
+    pub output: Option<PathBuf>,
+}
+
+/// How a simulation is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Lines and a table.
+    #[default]
+    Text,
+    /// One document.
+    Json,
+    /// A picture.
+    Svg,
+}
+
+impl Format {
+    const ALL: [Format; 3] = [Format::Text, Format::Json, Format::Svg];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Text => "text",
+            Format::Json => "json",
+            Format::Svg => "svg",
+        }
+    }
+}
+
 /// Reads the arguments, without the program's own name. In the error: what is wrong with them.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
     let mut parser = lexopt::Parser::from_args(args);
@@ -71,6 +116,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     match command.to_str() {
         Some("run") => parse_files(parser, RUN_HELP, Command::Run),
         Some("check") => parse_files(parser, CHECK_HELP, Command::Check),
+        Some("simulate") => parse_simulation(parser),
         Some("log-writer") => match parser.next().map_err(wrong)? {
             None => Ok(Command::LogWriter),
             Some(other) => Err(wrong(other.unexpected())),
@@ -82,7 +128,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         Some("load-module") => parse_words(parser).map(|[entry]| Command::LoadModule(entry)),
         Some("unmount-all") => parse_words(parser).map(|[]| Command::UnmountAll),
         Some("help") => help_of(parser.value().ok().as_ref().and_then(|name| name.to_str())),
-        _ => Err(format!("unknown command `{}`; there are `run` and `check`", command.to_string_lossy())),
+        _ => Err(unknown_command(&command.to_string_lossy())),
     }
 }
 
@@ -101,8 +147,55 @@ fn help_of(command: Option<&str>) -> Result<Command, String> {
         None => Ok(Command::Print(HELP)),
         Some("run") => Ok(Command::Print(RUN_HELP)),
         Some("check") => Ok(Command::Print(CHECK_HELP)),
-        Some(other) => Err(format!("unknown command `{other}`; there are `run` and `check`")),
+        Some("simulate") => Ok(Command::Print(SIMULATE_HELP)),
+        Some(other) => Err(unknown_command(other)),
     }
+}
+
+fn unknown_command(name: &str) -> String {
+    format!("unknown command `{name}`; there are `run`, `check` and `simulate`")
+}
+
+fn parse_simulation(mut parser: lexopt::Parser) -> Result<Command, String> {
+    let wrong = |error: lexopt::Error| error.to_string();
+    let mut simulation = Simulation::default();
+    while let Some(arg) = parser.next().map_err(wrong)? {
+        let option = match arg {
+            lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => return Ok(Command::Print(SIMULATE_HELP)),
+            lexopt::Arg::Short('c') | lexopt::Arg::Long("config") => {
+                simulation.files.config = Some(PathBuf::from(parser.value().map_err(wrong)?));
+                continue;
+            }
+            lexopt::Arg::Short('o') | lexopt::Arg::Long("output") => {
+                simulation.output = Some(PathBuf::from(parser.value().map_err(wrong)?));
+                continue;
+            }
+            lexopt::Arg::Value(path) => {
+                simulation.files.paths.push(PathBuf::from(path));
+                continue;
+            }
+            lexopt::Arg::Long("until") => "until",
+            lexopt::Arg::Long("format") => "format",
+            lexopt::Arg::Long(name) => match FORMS.iter().find(|form| form.option == name) {
+                Some(form) => form.option,
+                None => return Err(wrong(arg.unexpected())),
+            },
+            lexopt::Arg::Short(_) => return Err(wrong(arg.unexpected())),
+        };
+        let value = parser.value().map_err(wrong)?.into_string();
+        let value = value.map_err(|_| format!("the value of `--{option}` is not UTF-8"))?;
+        if let Some(form) = FORMS.into_iter().find(|form| form.option == option) {
+            simulation.assumptions.push(assumption::parse(form, &value)?);
+        } else if option == "until" {
+            let until = assumption::time(&value).map_err(|error| format!("`--until {value}`: {error}"))?;
+            simulation.until = Some(until);
+        } else {
+            let format = Format::ALL.into_iter().find(|format| format.name() == value);
+            simulation.format =
+                format.ok_or_else(|| format!("`--format {value}`: there are text, json and svg"))?;
+        }
+    }
+    Ok(Command::Simulate(simulation))
 }
 
 fn parse_files(
@@ -144,6 +237,8 @@ Usage: outrigger COMMAND [OPTION…] [PATH…]
 Commands:
   run [PATH…]    run pods in the foreground until all have ended
   check [PATH…]  say what is wrong with configuration files, or print the plan
+  simulate [PATH…]
+                 show what pods would do if their containers did what you assume
 
   -h, --help     print help, also after a command
   -V, --version  print the version
@@ -214,6 +309,48 @@ Exit status:
   2  the command line is wrong
 ";
 
+/// `outrigger simulate --help`
+pub const SIMULATE_HELP: &str = "\
+Shows what pods would do if their containers did what you assume: the decisions are those of
+`run`, the clock is not. Nothing is started, and nothing outside of these files is looked at.
+
+Usage: outrigger simulate [OPTION…] [PATH…]
+
+  PATH…               pod files (TOML), or directories of such files; without any, those
+                      of the machine file
+  -c, --config FILE   the machine file; /etc/outrigger/outrigger.toml if that is there
+      --until TIME    look until then; without it until nothing else happens, or for
+                      10 minutes from the last time that is assumed
+      --format FORMAT text, json or svg (a picture)
+  -o, --output FILE   write there and not to standard output
+  -h, --help          print this text
+
+Assumptions; each may be given several times:
+  --exit C=CODE@TIME        the command of container C exits with CODE, or by a signal
+                            (SIGSEGV), TIME after its start
+  --exit C=never            it never ends by itself
+  --ready C@TIME            its startup and readiness probes fail until then, and succeed
+                            from then on
+  --fail-probe C:KIND@TIME  its probe KIND (startup, liveness, readiness) fails from then on;
+                            with @TIME..TIME for so long
+  --oom C@TIME              the OOM killer ends it
+  --stop-takes C=TIME       so long after SIGTERM it exits with 0; without this after 100ms
+  --ignore-sigterm C        only SIGKILL ends it
+  --stop @TIME              all pods are stopped, TIME from the beginning; a second stop
+                            shortens what is left to 2 seconds
+
+C is a container, `app`, or `pod/app` where several pods have one of this name. Its times count
+from the start of its command, in every run of it; `app#2` is about its second run alone.
+Without an assumption an init container exits with 0 after 1 second, any other runs for ever, and
+probes succeed.
+
+Exit status:
+  0  it was simulated, whatever became of the pods
+  1  a configuration file is wrong or cannot be read
+  2  the command line is wrong, or something is assumed that cannot be
+  3  it cannot be written
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,6 +382,19 @@ mod tests {
         assert_eq!(parse_line(&["mount", "-s", "/p", "ext4", "ro"]), Ok(mount("ro")));
         let module = Command::LoadModule("loop max_loop=4".to_owned());
         assert_eq!(parse_line(&["load-module", "loop max_loop=4"]), Ok(module));
+        let simulation = Simulation {
+            files: Files { paths: vec!["a.toml".into()], config: Some("m.toml".into()), runtime: None },
+            assumptions: vec![Assumption::Stop { at: Duration::from_secs(90) }],
+            until: Some(Duration::from_secs(100)),
+            format: Format::Svg,
+            output: Some("a.svg".into()),
+        };
+        let words =
+            ["simulate", "--stop", "@1m30s", "a.toml", "-c", "m.toml", "--until=100s", "--format", "svg"];
+        let words: Vec<&str> = words.into_iter().chain(["-o", "a.svg"]).collect();
+        assert_eq!(parse_line(&words), Ok(Command::Simulate(simulation)));
+        assert_eq!(parse_line(&["simulate"]), Ok(Command::Simulate(Simulation::default())));
+        assert_eq!(parse_line(&["help", "simulate"]), Ok(Command::Print(SIMULATE_HELP)));
         assert_eq!(parse_line(&["unmount-all"]), Ok(Command::UnmountAll));
         assert_eq!(parse_line(&["--version"]), Ok(Command::Print(VERSION)));
         assert_eq!(parse_line(&[]), Ok(Command::Print(HELP)));
@@ -253,10 +403,13 @@ mod tests {
     #[test]
     fn wrong_command_lines_say_what_is_wrong() {
         for (words, error) in [
-            (&["start"][..], "unknown command `start`; there are `run` and `check`"),
+            (&["start"][..], "unknown command `start`; there are `run`, `check` and `simulate`"),
             (&["run", "--colour"], "invalid option '--colour'"),
             (&["run", "--config"], "missing argument for option '--config'"),
             (&["--quiet"], "invalid option '--quiet'"),
+            (&["simulate", "--runtime", "crun"], "invalid option '--runtime'"),
+            (&["simulate", "--stop"], "missing argument for option '--stop'"),
+            (&["simulate", "--format", "png"], "`--format png`: there are text, json and svg"),
             (&["mount", "/dev/sda1"], "1 arguments instead of 4"),
             (&["unmount-all", "now"], "1 arguments instead of 0"),
             (&["log-writer", "now"], "unexpected argument \"now\""),

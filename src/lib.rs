@@ -21,6 +21,7 @@
 //! | [`linux`] | effects | every system call |
 //! | [`run`] | | the loop |
 //! | [`boot`] | | the first process of a machine, around the loop |
+//! | [`simulate`] | | pods under assumptions, on paper |
 //! | [`service`] | | between the service manager and the loop |
 
 pub mod boot;
@@ -34,6 +35,7 @@ pub mod outline;
 pub mod protocol;
 pub mod run;
 pub mod service;
+pub mod simulate;
 pub mod simulator;
 pub mod supervisor;
 pub mod time;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use outrigger::cli::{self, Command, Files, status};
 use outrigger::linux::{file_systems, kernel_modules, log_writer, pid1, unmount};
-use outrigger::{boot, outline, run};
+use outrigger::{boot, outline, run, simulate};
 
 fn main() -> ExitCode {
     // Whatever its arguments: the kernel gives the first process those that it does not know.
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
                 status::CONFIGURATION
             }
         },
+        Command::Simulate(simulation) => simulate::simulate(simulation),
         Command::Run(files) => match with_environment(files) {
             Ok(files) => run::run(&files),
             Err(error) => {

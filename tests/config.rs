@@ -140,7 +140,7 @@ fn reports_cannot_steer_the_terminal() {
 fn examples_are_outlined() {
     let mut wrong = Vec::new();
     let machine = example("outrigger.toml");
-    let cases: [(&str, &[&str]); 7] = [
+    let cases: [(&str, &[&str]); 8] = [
         ("minimal", &["minimal.toml"]),
         ("gateway", &["gateway.toml"]),
         ("limits", &["limits.toml"]),
@@ -148,6 +148,7 @@ fn examples_are_outlined() {
         ("hooks", &["hooks.toml"]),
         ("several-pods", &["several/network.toml", "several/web.toml", "several/clock.toml"]),
         ("overhead", &["tests/outline/overhead.toml"]),
+        ("restarts", &["tests/outline/restarts.toml"]),
     ];
     for (name, files) in cases {
         let files = files.iter().map(|file| match file.strip_prefix("several/") {

@@ -39,6 +39,7 @@ use self::plan::{Capacity, Machine, Plan};
 use self::problem::ProblemList;
 use self::reader::Table;
 
+pub(crate) use self::nearest::nearest;
 pub use self::problem::Problems;
 pub(crate) use self::quantity::{parse_duration, write_cpu, write_duration, write_memory};
 pub use self::reader::TableKind;

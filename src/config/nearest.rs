@@ -4,7 +4,7 @@
 ///
 /// Near enough: at most one edit in three characters (insert, drop, replace, or swap two
 /// neighbours), upper and lower case being the same. Of equally near words the first is taken.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let word = letters(word)?;
     let mut best: Option<(usize, &'k str)> = None;
     for &candidate in known {

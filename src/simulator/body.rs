@@ -371,9 +371,15 @@ impl World {
             return Ok(());
         }
         let ran = body.runs();
+        let age = match body.process {
+            Process::Runs(since) => self.now.since(since),
+            Process::None | Process::Waits => Duration::ZERO,
+        };
         body.process = Process::None;
         let run = body.runs.saturating_sub(1);
-        let oom_killed = in_run(&at(&self.container_scripts, id.index())?.oom_killed, run).unwrap_or(false);
+        let script = at(&self.container_scripts, id.index())?;
+        let is_of_age = age >= in_run(&script.oom_from, run).unwrap_or_default();
+        let oom_killed = is_of_age && in_run(&script.oom_killed, run).unwrap_or(false);
         let exit = Exit { status, oom_killed };
         if ran && status != ExitStatus::Signal(9) {
             self.say(Subject::Container(id), || What::Exiting);

@@ -40,6 +40,7 @@
 //! | `runs` | (list) how long its command runs: duration or "forever" | init container: 1 s, others: forever |
 //! | `exits` | (list) how it ends then: exit code, "signal 11", "unknown" | 0 |
 //! | `oom-killed` | (list) whether the OOM killer took a process of it by then, as the cgroup tells | false |
+//! | `oom-from` | (list) how long its command must have run for that | 0 |
 //! | `message` | the termination message that each run leaves | none |
 //! | `ignores-sigterm` | whether only SIGKILL ends it | false |
 //! | `stops-after` | time from SIGTERM to its end | 100 ms |
@@ -58,10 +59,20 @@
 //! Answers to probes: `yes`, `no`, `warns` (yes, with a warning), `never` (silence until the try is
 //! cancelled), `cannot` (the try could not be made). An answer comes 1 ms after the question.
 
+pub mod assumption;
+mod axis;
 mod body;
+pub mod casting;
+pub mod chart;
+mod ink;
 pub mod invariants;
+mod legend;
+pub mod notation;
+pub mod recorder;
+pub mod recording;
 pub mod script;
 pub mod timeline;
+pub mod transcript;
 mod witness;
 
 use core::time::Duration;

@@ -95,6 +95,8 @@ pub struct ContainerScript {
     pub exits: Vec<ExitStatus>,
     /// One for each run, the last for all further ones.
     pub oom_killed: Vec<bool>,
+    /// How long its command must have run for that; one for each run, the last for all further ones.
+    pub oom_from: Vec<Duration>,
     /// The termination message that each run leaves; empty for none.
     pub message: String,
     /// Whether only SIGKILL ends it.
@@ -178,6 +180,7 @@ impl Default for ContainerScript {
             start_delay: Duration::ZERO,
             exits: vec![ExitStatus::Code(0)],
             oom_killed: vec![false],
+            oom_from: vec![Duration::ZERO],
             message: String::new(),
             ignores_sigterm: false,
             stops_after: millis(100),
@@ -312,6 +315,7 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
         start_delay: keys.duration("start-delay")?.unwrap_or(default.start_delay),
         exits: keys.each("exits", status)?.unwrap_or(default.exits),
         oom_killed: keys.flags("oom-killed")?.unwrap_or(default.oom_killed),
+        oom_from: keys.durations("oom-from")?.unwrap_or(default.oom_from),
         message: keys.text("message")?.unwrap_or_default(),
         ignores_sigterm: keys.flag("ignores-sigterm")?,
         stops_after: keys.duration("stops-after")?.unwrap_or(default.stops_after),

@@ -36,6 +36,7 @@ pub mod renewal;
 pub mod report;
 pub mod restart;
 pub mod shutdown;
+mod spread;
 pub mod standing;
 pub mod startup;
 pub mod status;
@@ -53,7 +54,7 @@ use self::alarm::Alarm;
 use self::event::Goal;
 use self::grace::effective_grace;
 use self::pod::{Member, PodRecord, PodState, PodStopReason, PodView};
-use self::record::{Cause, End, Instance, Record, State, StopReason};
+use self::record::{Cause, End, Record, State, StopReason};
 use self::report::Report;
 use crate::config::plan::{Backoff, Container, ContainerId, Plan, PodId};
 use crate::limits::{GRACE_MIN, REPORTS_MAX};
@@ -174,17 +175,6 @@ impl Supervisor {
         self.unready_limit = self.plan.machine.watchdog.as_ref().and_then(|watchdog| watchdog.unready_limit);
     }
 
-    /// Gives the jitter of restarts its seed; without one it is that of 0. To be called before
-    /// anything else, with a number that differs between machines, or they all do the same.
-    pub fn seed_jitter(&mut self, seed: u64) {
-        let seeds = (0u64..).map(|position| restart::mix(seed ^ restart::mix(position)));
-        let containers = self.records.iter_mut().map(|record| &mut record.backoff);
-        let pods = self.pods.iter_mut().map(|record| &mut record.backoff);
-        for (entry, seed) in containers.chain(pods).zip(seeds) {
-            *entry = restart::Entry::new(seed);
-        }
-    }
-
     /// The next thing to do at `now`. Ends: each answer is written into the records, and asking
     /// again gives the next one, until nothing is left to do.
     pub fn next_action(&mut self, now: Instant) -> Option<Action> {
@@ -294,30 +284,7 @@ impl Supervisor {
         } else {
             pods.into_iter().find_map(&mut step)
         };
-        step.or_else(|| self.next_in_line(alarm))
-    }
-
-    /// Where only so many containers may come up at one time: the one whose turn it is. Who was
-    /// started least often goes first, then who stands first in the plan; so those that are started
-    /// again and again cannot keep out the others for ever.
-    fn next_in_line(&self, alarm: &mut Alarm) -> Option<Step> {
-        let most = self.plan.machine.start_spread?;
-        if self.records.iter().filter(|record| record.state.comes_up()).count() >= most {
-            return None;
-        }
-        let earlier = |one: Option<(Instance, ContainerId)>, other| one.map_or(other, |one| one.min(other));
-        let mut first: Option<(Instance, ContainerId)> = None;
-        for view in self.views().filter(|view| view.record.state == PodState::Active) {
-            let mut of_pod = first;
-            let note = &mut |member: &Member| {
-                of_pod = Some(earlier(of_pod, (member.record.instance, member.id)));
-            };
-            // One whose init container has failed is to be stopped instead.
-            if startup::each_due(&view, alarm, note).is_ok() {
-                first = of_pod;
-            }
-        }
-        first.map(|(_, id)| Step::Create(id))
+        step.or_else(|| self.next_in_line(alarm).map(Step::Create))
     }
 
     fn pod_step(&self, view: &PodView, alarm: &mut Alarm) -> Option<Step> {

@@ -674,7 +674,8 @@ impl core::fmt::Display for Pause {
     }
 }
 
-struct Ended(Exit);
+/// How a process ended, in words.
+pub(crate) struct Ended(pub(crate) Exit);
 
 impl core::fmt::Display for Ended {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

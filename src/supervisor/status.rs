@@ -372,13 +372,16 @@ pub struct PodStatus<'a> {
 pub enum PodReason {
     /// It was active for longer than its `active-deadline`.
     DeadlineExceeded,
+    /// Its containers were restarted more often than its `escalation` allows. Not in Kubernetes.
+    RestartedTooOften,
 }
 
 impl PodReason {
-    /// The word, as Kubernetes writes it.
+    /// The word, as Kubernetes writes it or would.
     pub fn name(self) -> &'static str {
         match self {
             PodReason::DeadlineExceeded => "DeadlineExceeded",
+            PodReason::RestartedTooOften => "RestartedTooOften",
         }
     }
 }
@@ -394,14 +397,15 @@ pub fn pod_status<'a>(view: &PodView<'a>) -> PodStatus<'a> {
                 PodStopReason::Completed
                 | PodStopReason::InitFailed(_)
                 | PodStopReason::DependencyFailed(_)
-                | PodStopReason::Requested
-                | PodStopReason::RestartedTooOften,
+                | PodStopReason::Requested,
             ),
         ) => None,
         (Phase::Failed, Some(PodStopReason::DeadlineExceeded)) => Some(PodReason::DeadlineExceeded),
+        (Phase::Failed, Some(PodStopReason::RestartedTooOften)) => Some(PodReason::RestartedTooOften),
     };
     let message = match reason {
         Some(PodReason::DeadlineExceeded) => "Pod was active on the node longer than the specified deadline",
+        Some(PodReason::RestartedTooOften) => "Its containers were restarted more often than it allows",
         None => view.record.failure.as_str(),
     };
     PodStatus { phase, reason, message }
