@@ -43,12 +43,14 @@ pub(crate) struct Handler {
     pub removes: Vec<String>,
 }
 
+/// A path, its status, and which that has from an age on.
+pub(crate) type Page = (String, u16, Option<(Duration, u16)>);
+
 /// What it answers on the network while it runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Server {
     pub http_port: Option<u64>,
-    /// Status of a path, and which it has from an age on.
-    pub pages: Vec<(String, u16, Option<(Duration, u16)>)>,
+    pub pages: Vec<Page>,
     /// `/redirect?loc=X` answers 302 to X.
     pub redirects: bool,
     /// Port, and whether it is serving.
@@ -336,7 +338,7 @@ impl Behaviour {
         if stopping && removed() {
             return false;
         }
-        let changes = self.run(nth).files.iter().filter(|(at, name, _)| *at <= age && name == file);
-        changes.last().is_some_and(|(_, _, there)| *there)
+        let mut changes = self.run(nth).files.iter().filter(|(at, name, _)| *at <= age && name == file);
+        changes.next_back().is_some_and(|(_, _, there)| *there)
     }
 }

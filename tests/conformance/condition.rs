@@ -27,7 +27,7 @@ pub(crate) enum Condition {
     Phase(String),
     PhaseIsFinal,
     PodReady(bool),
-    PodCondition {
+    Holds {
         name: String,
         holds: bool,
         reason: Option<String>,
@@ -138,7 +138,7 @@ fn pod_condition(text: &str) -> Option<Condition> {
         Some((value, reason)) => (value, Some(reason.to_owned())),
         None => (value, None),
     };
-    Some(Condition::PodCondition { name: name.to_owned(), holds: flag(value)?, reason })
+    Some(Condition::Holds { name: name.to_owned(), holds: flag(value)?, reason })
 }
 
 /// `StartsBefore(a, b)`, `running(a)`.
@@ -264,7 +264,8 @@ fn worded(text: &str, names: &[String]) -> Option<Condition> {
 
 fn of(arguments: &[&str], what: Container, names: &[String]) -> Option<Condition> {
     let listed: Vec<String> = arguments.iter().map(|it| (*it).to_owned()).collect();
-    listed.iter().all(|name| names.contains(name)).then(|| Condition::Containers(listed, what))
+    let known = listed.iter().all(|name| names.contains(name));
+    known.then_some(Condition::Containers(listed, what))
 }
 
 impl Condition {
@@ -299,7 +300,7 @@ impl Condition {
             Condition::Phase(phase) => status.phase == *phase,
             Condition::PhaseIsFinal => status.phase == "Succeeded" || status.phase == "Failed",
             Condition::PodReady(ready) => status.is_ready() == *ready,
-            Condition::PodCondition { name, holds, reason } => match status.conditions.get(name) {
+            Condition::Holds { name, holds, reason } => match status.conditions.get(name) {
                 Some((is, why)) => is == holds && reason.as_ref().is_none_or(|reason| reason == why),
                 None => false,
             },

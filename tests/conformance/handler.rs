@@ -82,7 +82,7 @@ fn serve(mut stream: TcpStream, pages: &[Page], seen: &Mutex<Vec<String>>) {
     seen.lock().unwrap().push(request);
     let found = pages.iter().find(|page| page.path == path || page.path == "*");
     let page = found.cloned().unwrap_or_else(|| Page::new(&path, 404));
-    std::thread::sleep(page.after);
+    pause(page.after);
     if page.silent {
         return;
     }
@@ -91,6 +91,11 @@ fn serve(mut stream: TcpStream, pages: &[Page], seen: &Mutex<Vec<String>>) {
     let answer = format!("HTTP/1.1 {status} Said\r\n{location}Content-Length: {length}\r\n\r\n{body}");
     // Who asked may have gone.
     let _ = stream.write_all(answer.as_bytes());
+}
+
+/// Without descriptors `poll` waits out the time.
+fn pause(duration: Duration) {
+    let _ = poll(&mut [], PollTimeout::try_from(duration).unwrap_or(PollTimeout::ZERO));
 }
 
 /// Asks as the loop does, within a timeout: past it the try is cancelled and counts as a failure.
@@ -104,7 +109,7 @@ fn ask(check: &Check, timeout: Duration) -> Result<(Outcome, String), String> {
             Progress::Done(outcome, said) => return Ok((outcome, said)),
             _ if left.is_zero() => return Ok((Outcome::Failure, "no answer in time".to_owned())),
             Progress::Pauses => {
-                std::thread::sleep(Duration::from_millis(20));
+                pause(Duration::from_millis(20));
                 probe.connect_again()
             }
             Progress::Waits(interest) | Progress::Moved(interest) => {

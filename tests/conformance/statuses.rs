@@ -127,7 +127,7 @@ pub(crate) fn condition(case: &Case, expected: &[String]) -> Result<(), String> 
     let view = |it: &Described| StatusView {
         name: "container",
         role: it.role,
-        status: it.known.then(|| ContainerStatus {
+        status: it.known.then_some(ContainerStatus {
             // Init containers are looked at before any main container has run.
             state: ContainerState::Waiting { reason: WaitingReason::PodInitializing, message: "" },
             last_state: None,
