@@ -217,6 +217,8 @@ fn clause(text: &str, all: &mut Behaviour, handling: &mut bool) -> Option<()> {
         "traps and ignores SIGTERM" | "traps and ignores SIGTERM and SIGINT" => all.on_sigterm = None,
         "the socket stays open" | "as non-root" => {}
         "memory.oom.group=0" => {}
+        // All of the container goes with the child.
+        "memory.oom.group=1" => (run.lasts, run.exit, run.oom_killed) = (Some(Duration::ZERO), 137, true),
         _ => return words(text, all, handling),
     }
     Some(())

@@ -26,6 +26,8 @@ pub(crate) enum Condition {
     /// Of the status.
     Phase(String),
     PhaseIsFinal,
+    /// Of the pod.
+    Reason(String),
     PodReady(bool),
     Holds {
         name: String,
@@ -180,6 +182,9 @@ fn compared(left: &str, compare: Compare, right: &str, names: &[String]) -> Opti
         let phases = ["Pending", "Running", "Succeeded", "Failed"];
         return phases.contains(&right).then(|| Condition::Phase(right.to_owned()));
     }
+    if let ("reason", None | Some("pod"), true) = (key, who, equal) {
+        return Some(Condition::Reason(right.to_owned()));
+    }
     if let ("ready", Some("pod"), true) = (key, who, equal) {
         return Some(Condition::PodReady(flag(right)?));
     }
@@ -299,6 +304,7 @@ impl Condition {
         match self {
             Condition::Phase(phase) => status.phase == *phase,
             Condition::PhaseIsFinal => status.phase == "Succeeded" || status.phase == "Failed",
+            Condition::Reason(reason) => status.reason == *reason,
             Condition::PodReady(ready) => status.is_ready() == *ready,
             Condition::Holds { name, holds, reason } => match status.conditions.get(name) {
                 Some((is, why)) => is == holds && reason.as_ref().is_none_or(|reason| reason == why),

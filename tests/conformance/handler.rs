@@ -258,7 +258,8 @@ fn check(text: &str, outcome: Outcome, said: &str, request: &str, words: &str) -
         compare(text, &Some(names.len()), &count.parse().ok())?;
         return compare(text, &names, &seen);
     }
-    let rest = stated.strip_prefix("server sees ").ok_or_else(|| not_understood(text))?;
+    let rest = stated.strip_prefix("the ").unwrap_or(stated);
+    let rest = rest.strip_prefix("server sees ").ok_or_else(|| not_understood(text))?;
     if let Some(name) = rest.strip_prefix("no ").and_then(|it| it.strip_suffix(" header")) {
         return compare(text, &None, &header(name));
     }
@@ -272,12 +273,14 @@ fn check(text: &str, outcome: Outcome, said: &str, request: &str, words: &str) -
     compare(text, &Some(value), &header(name))
 }
 
-/// A port at which nobody listens.
-pub(crate) fn tcp(expected: &[String]) -> Result<(), String> {
-    let port = {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
-        listener.local_addr().map_err(|error| error.to_string())?.port()
-    };
+/// A port at which somebody listens, where the case says so, or nobody.
+pub(crate) fn tcp(case: &Case, expected: &[String]) -> Result<(), String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
+    let port = listener.local_addr().map_err(|error| error.to_string())?.port();
+    let words = format!("{} {}", case.title, case.part("input"));
+    let listens = !words.contains("closed") && (words.contains("open") || words.contains("listen"));
+    // Closed unless it is to listen.
+    let _listener = listens.then_some(listener);
     let check = Check::TcpSocket { host: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
     let (outcome, said) = ask(&check, Duration::from_secs(1))?;
     expected.iter().try_for_each(|text| self::check(text, outcome, &said, "", ""))
@@ -316,8 +319,14 @@ pub(crate) fn exec(words: &str, expected: &[String]) -> Result<(), String> {
         "handler Failure" => exits("1"),
         // It has ended, and with no exit code.
         "handler Unknown, no error" => run(&["/bin/sh", "-c", "kill -9 $$"]),
-        "start error" | "handler Unknown with error" => run(&["/nowhere/no-such-program"]),
-        _ => exits(words.strip_prefix("exit ").ok_or_else(|| not_understood(words))?),
+        "start error" => run(&["/nowhere/no-such-program"]),
+        words if words.starts_with("handler ") && words.ends_with(" with error") => {
+            run(&["/nowhere/no-such-program"])
+        }
+        _ => {
+            let code = words.strip_prefix("exit ").ok_or_else(|| not_understood(words))?;
+            exits(code.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default())
+        }
     }?;
     for text in expected {
         let wanted = match split_remark(text).0 {

@@ -250,6 +250,17 @@ pub(crate) fn is_dropped(outcome: Outcome) -> Result<(), String> {
     compare("it is dropped", &Verdict::Success, &asked.verdict())
 }
 
+/// A warning counts as a success.
+pub(crate) fn warning(expected: &[String]) -> Result<(), String> {
+    let mut asked = Asked::new(ProbeKind::Readiness, &json!({}))?;
+    asked.try_once(Outcome::Warning);
+    for text in expected {
+        let wanted = text.strip_prefix("result: ").and_then(verdict).ok_or_else(|| not_understood(text))?;
+        compare(text, &wanted, &asked.verdict())?;
+    }
+    Ok(())
+}
+
 /// `"some $(A) $(B)" with A=script -> "some script $(B)"`: the words of an exec probe.
 pub(crate) fn expansion(case: &Case, expected: &[String]) -> Result<(), String> {
     let none = serde_json::Map::new();
