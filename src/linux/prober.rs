@@ -190,27 +190,19 @@ impl Host {
         status: ExitStatus,
         said: &[u8],
     ) -> (Outcome, String) {
-        if status == ExitStatus::Code(0) {
-            return (Outcome::Success, protocol::first_line(said));
-        }
-        if let Some(error) = spawn::exec_error(said) {
-            let text = match &place.container.image {
-                Image::HostProcess(process) => host_process::describe(error, process, "its command"),
-                Image::Bundle(_) | Image::Rootfs(_) => {
-                    format!("cannot execute the runtime: {}", error.errno.desc())
-                }
-            };
-            return (Outcome::Error, text);
-        }
-        // Only a command that could not be run leaves an error in the runtime's log.
-        if let Some(error) = command::last_error(&read_log(&exec_log(place, slot))) {
-            return (Outcome::Error, error);
-        }
-        let said = String::from_utf8_lossy(said);
-        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        let how = describe_status(status);
-        let why = if last.is_empty() { how } else { format!("{how}: {last}") };
-        (Outcome::Failure, why)
+        let refused = || {
+            if let Some(error) = spawn::exec_error(said) {
+                return Some(match &place.container.image {
+                    Image::HostProcess(process) => host_process::describe(error, process, "its command"),
+                    Image::Bundle(_) | Image::Rootfs(_) => {
+                        format!("cannot execute the runtime: {}", error.errno.desc())
+                    }
+                });
+            }
+            // Only a command that could not be run leaves an error in the runtime's log.
+            command::last_error(&read_log(&exec_log(place, slot)))
+        };
+        judge(status, said, refused)
     }
 
     pub(super) fn cancel_probe(&mut self, place: &Place<'_>, kind: ProbeKind) {
@@ -230,6 +222,22 @@ impl Host {
         kill_with_descendants(&roots, || self.cgroups.processes_of(pod, container));
         call.process.signal(Signal::SIGKILL);
     }
+}
+
+/// What the end of a probe's command means, and in words why, or what it said. `refused`: why it could
+/// not be run at all, if that was so.
+pub fn judge(status: ExitStatus, said: &[u8], refused: impl FnOnce() -> Option<String>) -> (Outcome, String) {
+    if status == ExitStatus::Code(0) {
+        return (Outcome::Success, protocol::first_line(said));
+    }
+    if let Some(error) = refused() {
+        return (Outcome::Error, error);
+    }
+    let said = String::from_utf8_lossy(said);
+    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let how = describe_status(status);
+    let why = if last.is_empty() { how } else { format!("{how}: {last}") };
+    (Outcome::Failure, why)
 }
 
 fn pid_file(place: &Place<'_>, slot: CallSlot) -> PathBuf {

@@ -35,6 +35,12 @@ pub struct Cast {
 ///
 /// All assumptions that cannot apply, one line each.
 pub fn cast(plan: Rc<Plan>, assumptions: Vec<Assumption>) -> Result<Cast, Vec<String>> {
+    let mut plan = Rc::unwrap_or_clone(plan);
+    for notify in plan.containers.iter_mut().filter_map(|container| container.probes.notify.as_mut()) {
+        // It says in time that it is well, for as long as it lives.
+        notify.watchdog_timeout = None;
+    }
+    let plan = Rc::new(plan);
     let mut parts: Vec<Part> = plan.containers.iter().map(|_| Part::default()).collect();
     let mut stops = Vec::new();
     let mut mistakes = Vec::new();
@@ -63,7 +69,7 @@ pub fn cast(plan: Rc<Plan>, assumptions: Vec<Assumption>) -> Result<Cast, Vec<St
     let mut script = Script { stops, ..Script::default() };
     for (index, (container, part)) in plan.containers.iter().zip(parts).enumerate() {
         let id = ContainerId(u16::try_from(index).unwrap_or(u16::MAX));
-        script.containers.insert(path(&plan, id), part.script(container.role));
+        script.containers.insert(path(&plan, id), part.script(container));
     }
     Ok(Cast { plan, script, assumptions })
 }
@@ -79,6 +85,8 @@ type Span = (Duration, Option<Duration>);
 struct Part {
     ends: Vec<(Option<usize>, OwnEnd)>,
     failures: Vec<(Option<usize>, ProbeKind, Span)>,
+    /// From when on it is ready, where that was said.
+    ready: Vec<(Option<usize>, Duration)>,
     ignores_sigterm: bool,
     stop_takes: Option<Duration>,
 }
@@ -100,7 +108,8 @@ fn note(plan: &Plan, parts: &mut [Part], assumption: &Assumption) -> Result<(), 
             let failures = gates.into_iter().filter(|kind| kind.of(&container.probes).is_some());
             let before = part.failures.len();
             part.failures.extend(failures.map(|kind| (of.run, kind, (Duration::ZERO, Some(*from)))));
-            if part.failures.len() == before {
+            part.ready.push((of.run, *from));
+            if part.failures.len() == before && container.probes.notify.is_none() {
                 let text = "it has neither a startup nor a readiness probe, and is ready as soon as it runs";
                 let init = "it is an init container, which has no probes; see `--exit`";
                 return Err(if container.role == Role::Init { init } else { text }.to_owned());
@@ -181,9 +190,9 @@ impl Part {
         Ok(())
     }
 
-    fn script(self, role: Role) -> ContainerScript {
+    fn script(self, container: &Container) -> ContainerScript {
         let default = ContainerScript::default();
-        let usual = match role {
+        let usual = match container.role {
             Role::Init => Some((ExitStatus::Code(0), INIT_RUNS, false)),
             Role::Sidecar | Role::Main => None,
         };
@@ -202,8 +211,18 @@ impl Part {
             startup: self.answers(ProbeKind::Startup),
             liveness: self.answers(ProbeKind::Liveness),
             readiness: self.answers(ProbeKind::Readiness),
+            says: if container.probes.notify.is_some() { self.says() } else { Vec::new() },
             ..default
         }
+    }
+
+    /// Of a container that has to say itself that it is ready.
+    fn says(&self) -> Vec<Vec<(Duration, String)>> {
+        each_run(self.ready.iter().map(|(run, _)| *run), |run| {
+            let times = self.ready.iter().filter(|(of, _)| of.is_none() || *of == run);
+            let at = times.map(|(_, at)| *at).max().unwrap_or_default();
+            vec![(at, "READY=1".to_owned())]
+        })
     }
 
     fn answers(&self, kind: ProbeKind) -> Answers {

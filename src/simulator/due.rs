@@ -80,8 +80,9 @@ impl Witness {
                     self.check_stopping(id, facts, deadline, bodies, now)?;
                 }
                 Some(_) => {}
-                // All its containers are being stopped, to be started again.
-                None if facts.restarts_all => {}
+                // All its containers are being stopped, to be started again; or what is to be started
+                // again is not known here.
+                None if facts.restarts_all || facts.is_restored => {}
                 None if facts.is_up => self.check_active(id, pod, bodies, now)?,
                 None => self.check_waiting(pod, facts, bodies)?,
             }

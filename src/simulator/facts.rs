@@ -78,4 +78,6 @@ pub(super) struct PodFacts {
     pub(super) left_behind: bool,
     /// All its containers are stopped to be started again, and none has been yet.
     pub(super) restarts_all: bool,
+    /// The supervisor was started again beside it.
+    pub(super) is_restored: bool,
 }

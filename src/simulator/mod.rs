@@ -71,6 +71,7 @@ pub mod chart;
 mod due;
 mod facts;
 mod ink;
+mod intervention;
 pub mod invariants;
 mod legend;
 mod names;
@@ -95,12 +96,11 @@ pub use self::names::{container_of, event_name, path};
 use self::script::{ContainerScript, Detour, PodScript, Script};
 use self::timeline::{Clock, Entry, Subject, What};
 use self::witness::Witness;
-use crate::config::plan::{ContainerId, Plan, PodId};
+use crate::config::plan::{ContainerId, Plan};
 use crate::protocol::sd_notify;
 use crate::supervisor::action::Action;
 use crate::supervisor::announcer::Announcer;
 use crate::supervisor::event::{ContainerEvent, Event, Goal};
-use crate::supervisor::kept::{self, Kept};
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{ExitStatus, Instance, failure};
 use crate::supervisor::report::Report;
@@ -255,14 +255,6 @@ impl World {
         Ok(world)
     }
 
-    /// The supervisor goes on where one before it was killed, with what that had kept of a pod.
-    /// `survives`: the pod's volumes are still there.
-    #[must_use]
-    pub fn restored(mut self, id: PodId, kept: &[Kept], survives: bool) -> World {
-        self.restore(id, kept, survives);
-        self
-    }
-
     /// Keeps no timeline and words no report, which takes most of the time of a world.
     #[must_use]
     pub fn without_timeline(self) -> World {
@@ -381,47 +373,6 @@ impl World {
         Ok(Some(next))
     }
 
-    /// The supervisor is killed, and everything that runs with it; the next one begins with what
-    /// was kept. `survives`: the volumes of all pods are still there.
-    ///
-    /// # Errors
-    ///
-    /// An invariant is broken.
-    pub fn restart_supervisor(&mut self, survives: bool) -> Result<(), Broken> {
-        let kept: Vec<(PodId, Option<Vec<Kept>>)> =
-            self.supervisor.views().map(|view| (view.id, kept::keep(&view).map(Iterator::collect))).collect();
-        self.supervisor = Supervisor::new(Rc::clone(&self.plan));
-        if !self.script.has_no_watchdog {
-            self.supervisor.mind_watchdog();
-        }
-        self.announcer = self.script.manager.as_ref().map(|manager| Announcer::new(manager.watchdog));
-        self.happenings.retain(|_, happening| {
-            matches!(
-                happening,
-                Happening::StopRequest(_)
-                    | Happening::SupervisorRestarts
-                    | Happening::Ends(Event::ContainerChanged(_))
-            )
-        });
-        for body in &mut self.bodies {
-            body.end_with_supervisor();
-        }
-        self.witness = Witness::new(Rc::clone(&self.plan));
-        for (id, kept) in kept {
-            if let Some(kept) = kept {
-                self.restore(id, &kept, survives);
-            }
-        }
-        self.perform_all()
-    }
-
-    fn restore(&mut self, id: PodId, kept: &[Kept], survives: bool) {
-        self.supervisor.restore(id, kept, survives, self.now);
-        if survives {
-            self.witness.note_kept(id, kept);
-        }
-    }
-
     /// Takes steps until `at`, and stands there: what happens at that time has happened. Returns
     /// how it has ended, if it has.
     ///
@@ -472,27 +423,6 @@ impl World {
         self.perform_all()?;
         self.tell_manager();
         self.check_turn()
-    }
-
-    /// Lets time pass until `at`, where nothing happens or is due before: pods may run for ever with
-    /// nothing to do.
-    pub fn pass_time(&mut self, at: Instant) {
-        if self.next_time().is_none_or(|next| next > at) {
-            self.now = self.now.max(at);
-        }
-    }
-
-    /// The container's own command ends so, whatever its script says: for whoever kills it from
-    /// outside. Nothing happens if it does not run.
-    ///
-    /// # Errors
-    ///
-    /// An invariant is broken.
-    pub fn end_command(&mut self, id: ContainerId, status: ExitStatus) -> Result<(), Broken> {
-        let Some(instance) = self.running(id) else { return Ok(()) };
-        self.die(id, instance, status)?;
-        self.tell_manager();
-        Ok(())
     }
 
     /// Takes steps to the end, or until the script stops looking.

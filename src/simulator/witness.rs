@@ -46,6 +46,13 @@ impl Witness {
         }
     }
 
+    /// The supervisor knows more of a pod's former life than is known here.
+    pub(super) fn note_restored(&mut self, id: PodId) {
+        if let Some(facts) = self.pods.get_mut(id.index()) {
+            facts.is_restored = true;
+        }
+    }
+
     /// The supervisor begins with this of a pod.
     pub(super) fn note_kept(&mut self, id: PodId, kept: &[Kept]) {
         let Some(pod) = self.plan.pods.get(id.index()) else { return };
@@ -55,6 +62,8 @@ impl Witness {
             let later = kept.iter().skip(position + 1).any(|later| later.ran);
             facts.passed = later || own.exit.is_some_and(|exit| exit.is_success(Role::Init));
             facts.was_created = own.ran;
+            // A rule may look at it; of its back-off nothing was kept.
+            facts.exit = own.exit.map(|exit| (exit, Instant::ZERO));
         }
     }
 
@@ -298,11 +307,12 @@ impl Witness {
             at_mut(&mut self.facts, container.index())?.stopped_by_probe = true;
         }
         if let Report::HookDone { container, kind: HookKind::PostStart, .. } = *report {
-            let has_startup_probe = at(&self.plan.containers, container.index())?.probes.startup.is_some();
+            let probes = &at(&self.plan.containers, container.index())?.probes;
+            let (has_startup_probe, has_notify) = (probes.startup.is_some(), probes.notify.is_some());
             let facts = at_mut(&mut self.facts, container.index())?;
             facts.post_start_ended = true;
             facts.passed |= !has_startup_probe;
-            if !has_startup_probe {
+            if !has_startup_probe && !has_notify {
                 facts.initialised_at.get_or_insert(now);
             }
         }

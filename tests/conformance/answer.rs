@@ -83,10 +83,14 @@ pub(crate) fn answers(probe: &Value, behaviour: &Behaviour, stopping: bool) -> R
         let mut run = Vec::new();
         for age in ages {
             let (takes, well) = ask(probe, behaviour, nth, age, stopping)?;
+            // A redirect that is not followed.
+            let well_with_remark = well && get_status(probe, behaviour, age) == Some(302);
             let answer = match takes {
-                Some(takes) if takes < timeout => {
-                    Answer::Is(if well { Outcome::Success } else { Outcome::Failure })
-                }
+                Some(takes) if takes < timeout => Answer::Is(match (well, well_with_remark) {
+                    (true, true) => Outcome::Warning,
+                    (true, false) => Outcome::Success,
+                    (false, _) => Outcome::Failure,
+                }),
                 Some(_) | None => Answer::Never,
             };
             run.push((age, answer));
@@ -125,10 +129,8 @@ fn ask(
         let takes = exec.get("duration").and_then(json_seconds).unwrap_or_default();
         return Ok((Some(takes), exec.get("exitCode").and_then(Value::as_u64).unwrap_or(0) == 0));
     }
-    if let Some(get) = probe.get("httpGet") {
-        let path = get.get("path").and_then(Value::as_str).unwrap_or("/");
-        let there = behaviour.server.http_port == Some(port(get)?);
-        let status = if there { get_page(&behaviour.server, path, age) } else { None };
+    if probe.get("httpGet").is_some() {
+        let status = get_status(probe, behaviour, age);
         return at_once(status.is_some_and(|status| (200..400).contains(&status)));
     }
     if let Some(socket) = probe.get("tcpSocket") {
@@ -140,6 +142,14 @@ fn ask(
     }
     // Nothing is said about what is asked: it is well.
     if probe.as_object().is_some_and(|it| it.is_empty()) { at_once(true) } else { Err(not_understood()) }
+}
+
+/// The status that an HTTP probe comes to in the end, if it gets one.
+fn get_status(probe: &Value, behaviour: &Behaviour, age: Duration) -> Option<u16> {
+    let get = probe.get("httpGet")?;
+    let path = get.get("path").and_then(Value::as_str).unwrap_or("/");
+    let there = behaviour.server.http_port == get.get("port").and_then(Value::as_u64);
+    if there { get_page(&behaviour.server, path, age) } else { None }
 }
 
 /// The status of what a GET comes to in the end. A redirect to another host is not followed.

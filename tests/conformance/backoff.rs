@@ -189,14 +189,20 @@ fn asked_once(input: &Value, expected: &[String]) -> Result<(), String> {
         Some("exited just now") => true,
         _ => return Err(not()),
     };
-    if !matches!(input.get("entry"), None | Some(Value::Null)) {
-        return Err(not());
-    }
+    let delay = match input.get("entry") {
+        None | Some(Value::Null) => None,
+        Some(entry) => Some(entry.get("delay").and_then(json_seconds).ok_or_else(not)?),
+    };
     let pod = serde_json::json!({"restartPolicy": "Always", "containers": [{"name": "asked"}]});
     let mut setting = Setting::new(&pod, Shape::default())?;
     let state = if exited { "exited" } else { "running" };
     setting.set("asked", &serde_json::json!({"state": state, "exitCode": 1}))?;
-    let backoff = default_backoff()?;
+    let mut backoff = default_backoff()?;
+    if let Some(delay) = delay {
+        // It was started again just now, and is to wait so long.
+        (backoff.initial, backoff.max) = (delay, delay);
+        setting.records[0].backoff.advance(super::setting::NOW, super::setting::NOW, &backoff);
+    }
     let at = outrigger::supervisor::restart::start_at(&setting.records[0], &backoff);
     for text in expected {
         let wanted = text.strip_prefix("inBackOff=").and_then(flag).ok_or_else(|| not_understood(text))?;

@@ -43,12 +43,14 @@ pub(crate) struct Handler {
     pub removes: Vec<String>,
 }
 
+/// A path, its status, and which that has from an age on.
+pub(crate) type Page = (String, u16, Option<(Duration, u16)>);
+
 /// What it answers on the network while it runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Server {
     pub http_port: Option<u64>,
-    /// Status of a path, and which it has from an age on.
-    pub pages: Vec<(String, u16, Option<(Duration, u16)>)>,
+    pub pages: Vec<Page>,
     /// `/redirect?loc=X` answers 302 to X.
     pub redirects: bool,
     /// Port, and whether it is serving.
@@ -215,6 +217,8 @@ fn clause(text: &str, all: &mut Behaviour, handling: &mut bool) -> Option<()> {
         "traps and ignores SIGTERM" | "traps and ignores SIGTERM and SIGINT" => all.on_sigterm = None,
         "the socket stays open" | "as non-root" => {}
         "memory.oom.group=0" => {}
+        // All of the container goes with the child.
+        "memory.oom.group=1" => (run.lasts, run.exit, run.oom_killed) = (Some(Duration::ZERO), 137, true),
         _ => return words(text, all, handling),
     }
     Some(())
@@ -336,7 +340,7 @@ impl Behaviour {
         if stopping && removed() {
             return false;
         }
-        let changes = self.run(nth).files.iter().filter(|(at, name, _)| *at <= age && name == file);
-        changes.last().is_some_and(|(_, _, there)| *there)
+        let mut changes = self.run(nth).files.iter().filter(|(at, name, _)| *at <= age && name == file);
+        changes.next_back().is_some_and(|(_, _, there)| *there)
     }
 }

@@ -26,8 +26,10 @@ pub(crate) enum Condition {
     /// Of the status.
     Phase(String),
     PhaseIsFinal,
+    /// Of the pod.
+    Reason(String),
     PodReady(bool),
-    PodCondition {
+    Holds {
         name: String,
         holds: bool,
         reason: Option<String>,
@@ -138,7 +140,7 @@ fn pod_condition(text: &str) -> Option<Condition> {
         Some((value, reason)) => (value, Some(reason.to_owned())),
         None => (value, None),
     };
-    Some(Condition::PodCondition { name: name.to_owned(), holds: flag(value)?, reason })
+    Some(Condition::Holds { name: name.to_owned(), holds: flag(value)?, reason })
 }
 
 /// `StartsBefore(a, b)`, `running(a)`.
@@ -179,6 +181,9 @@ fn compared(left: &str, compare: Compare, right: &str, names: &[String]) -> Opti
     if let ("phase", None, true) = (key, who, equal) {
         let phases = ["Pending", "Running", "Succeeded", "Failed"];
         return phases.contains(&right).then(|| Condition::Phase(right.to_owned()));
+    }
+    if let ("reason", None | Some("pod"), true) = (key, who, equal) {
+        return Some(Condition::Reason(right.to_owned()));
     }
     if let ("ready", Some("pod"), true) = (key, who, equal) {
         return Some(Condition::PodReady(flag(right)?));
@@ -264,7 +269,8 @@ fn worded(text: &str, names: &[String]) -> Option<Condition> {
 
 fn of(arguments: &[&str], what: Container, names: &[String]) -> Option<Condition> {
     let listed: Vec<String> = arguments.iter().map(|it| (*it).to_owned()).collect();
-    listed.iter().all(|name| names.contains(name)).then(|| Condition::Containers(listed, what))
+    let known = listed.iter().all(|name| names.contains(name));
+    known.then_some(Condition::Containers(listed, what))
 }
 
 impl Condition {
@@ -298,8 +304,9 @@ impl Condition {
         match self {
             Condition::Phase(phase) => status.phase == *phase,
             Condition::PhaseIsFinal => status.phase == "Succeeded" || status.phase == "Failed",
+            Condition::Reason(reason) => status.reason == *reason,
             Condition::PodReady(ready) => status.is_ready() == *ready,
-            Condition::PodCondition { name, holds, reason } => match status.conditions.get(name) {
+            Condition::Holds { name, holds, reason } => match status.conditions.get(name) {
                 Some((is, why)) => is == holds && reason.as_ref().is_none_or(|reason| reason == why),
                 None => false,
             },

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::case::Case;
 use super::pod::containers_of;
+use super::text::split_remark;
 
 /// Cases that cannot apply, and how they are recognised.
 pub(crate) struct Limit {
@@ -171,7 +172,8 @@ pub(crate) const DEVIATIONS: [Deviation; 9] = [
         reason: "A stop request names no grace period; the pod's own holds, and a second request leaves two seconds. \
                  Where a case deletes the pod with another one, the pod has that, and no hook of it sleeps longer.",
         reads: |case, text| {
-            let given = case.actions.iter().find_map(|it| it.strip_prefix("delete pod gracePeriod="));
+            let given = case.actions.iter().map(|it| split_remark(it).0);
+            let given = given.filter_map(|it| it.strip_prefix("delete pod gracePeriod=")).next();
             let own =
                 case.part("pod").get("terminationGracePeriodSeconds").and_then(Value::as_u64).unwrap_or(30);
             let differs = given.is_some_and(|given| given != format!("{own}s"));

@@ -11,6 +11,9 @@ use super::text::{duration, not_understood, split_remark};
 /// for a moment on the way to somewhere else is no result.
 const SETTLED: Duration = Duration::from_secs(5);
 
+/// How long is waited for that: as long as Kubernetes' own tests wait.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// From when on a time counts.
 #[derive(Clone, Copy, Debug)]
 enum From {
@@ -94,6 +97,9 @@ fn in_the_end(read: &[(String, Expectation)], history: &History, from: Duration)
     let holds = |at: Duration| plain.iter().all(|(_, condition)| condition.holds(history, at));
     let mut since = None;
     for at in moments.into_iter().filter(|at| *at >= from) {
+        if since.is_none() && at > from + PATIENCE {
+            break;
+        }
         if !holds(at) {
             match since.take() {
                 // Nothing changed up to now.

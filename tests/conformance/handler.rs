@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitStatus, waitpid};
 use outrigger::config::plan::Check;
 use outrigger::linux::call::{Call, Program, Voice};
-use outrigger::linux::network_probe::{NetworkProbe, Progress, Whereabouts};
+use outrigger::linux::network_probe::{NetworkProbe, Progress, Purpose, Whereabouts};
 use outrigger::linux::prober;
 use outrigger::linux::reactor::Interest;
 use outrigger::linux::spawn::{self, Spawner};
@@ -82,7 +82,7 @@ fn serve(mut stream: TcpStream, pages: &[Page], seen: &Mutex<Vec<String>>) {
     seen.lock().unwrap().push(request);
     let found = pages.iter().find(|page| page.path == path || page.path == "*");
     let page = found.cloned().unwrap_or_else(|| Page::new(&path, 404));
-    std::thread::sleep(page.after);
+    pause(page.after);
     if page.silent {
         return;
     }
@@ -93,18 +93,23 @@ fn serve(mut stream: TcpStream, pages: &[Page], seen: &Mutex<Vec<String>>) {
     let _ = stream.write_all(answer.as_bytes());
 }
 
+/// Without descriptors `poll` waits out the time.
+fn pause(duration: Duration) {
+    let _ = poll(&mut [], PollTimeout::try_from(duration).unwrap_or(PollTimeout::ZERO));
+}
+
 /// Asks as the loop does, within a timeout: past it the try is cancelled and counts as a failure.
 fn ask(check: &Check, timeout: Duration) -> Result<(Outcome, String), String> {
     let until = Instant::now() + timeout;
-    let (mut probe, mut progress) =
-        NetworkProbe::start(check, Whereabouts::default()).ok_or("it needs no connection")??;
+    let (mut probe, mut progress) = NetworkProbe::start(check, Purpose::Probe, Whereabouts::default())
+        .ok_or("it needs no connection")??;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         progress = match progress {
             Progress::Done(outcome, said) => return Ok((outcome, said)),
             _ if left.is_zero() => return Ok((Outcome::Failure, "no answer in time".to_owned())),
             Progress::Pauses => {
-                std::thread::sleep(Duration::from_millis(20));
+                pause(Duration::from_millis(20));
                 probe.connect_again()
             }
             Progress::Waits(interest) | Progress::Moved(interest) => {
@@ -253,7 +258,8 @@ fn check(text: &str, outcome: Outcome, said: &str, request: &str, words: &str) -
         compare(text, &Some(names.len()), &count.parse().ok())?;
         return compare(text, &names, &seen);
     }
-    let rest = stated.strip_prefix("server sees ").ok_or_else(|| not_understood(text))?;
+    let rest = stated.strip_prefix("the ").unwrap_or(stated);
+    let rest = rest.strip_prefix("server sees ").ok_or_else(|| not_understood(text))?;
     if let Some(name) = rest.strip_prefix("no ").and_then(|it| it.strip_suffix(" header")) {
         return compare(text, &None, &header(name));
     }
@@ -267,12 +273,14 @@ fn check(text: &str, outcome: Outcome, said: &str, request: &str, words: &str) -
     compare(text, &Some(value), &header(name))
 }
 
-/// A port at which nobody listens.
-pub(crate) fn tcp(expected: &[String]) -> Result<(), String> {
-    let port = {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
-        listener.local_addr().map_err(|error| error.to_string())?.port()
-    };
+/// A port at which somebody listens, where the case says so, or nobody.
+pub(crate) fn tcp(case: &Case, expected: &[String]) -> Result<(), String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
+    let port = listener.local_addr().map_err(|error| error.to_string())?.port();
+    let words = format!("{} {}", case.title, case.part("input"));
+    let listens = !words.contains("closed") && (words.contains("open") || words.contains("listen"));
+    // Closed unless it is to listen.
+    let _listener = listens.then_some(listener);
     let check = Check::TcpSocket { host: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
     let (outcome, said) = ask(&check, Duration::from_secs(1))?;
     expected.iter().try_for_each(|text| self::check(text, outcome, &said, "", ""))
@@ -299,8 +307,8 @@ fn run(words: &[&str]) -> Result<(Outcome, String), String> {
     };
     call.read_output();
     let said = call.into_said();
-    let error = spawn::exec_error(&said).map(|error| error.errno.desc().to_owned());
-    Ok(prober::judge_exec(status, &said, error))
+    let refused = || spawn::exec_error(&said).map(|error| error.errno.desc().to_owned());
+    Ok(prober::judge(status, &said, refused))
 }
 
 /// `exit 0`, `exit 3`, `start error`; `handler Success` and the like are brought about by such.
@@ -311,8 +319,14 @@ pub(crate) fn exec(words: &str, expected: &[String]) -> Result<(), String> {
         "handler Failure" => exits("1"),
         // It has ended, and with no exit code.
         "handler Unknown, no error" => run(&["/bin/sh", "-c", "kill -9 $$"]),
-        "start error" | "handler Unknown with error" => run(&["/nowhere/no-such-program"]),
-        _ => exits(words.strip_prefix("exit ").ok_or_else(|| not_understood(words))?),
+        "start error" => run(&["/nowhere/no-such-program"]),
+        words if words.starts_with("handler ") && words.ends_with(" with error") => {
+            run(&["/nowhere/no-such-program"])
+        }
+        _ => {
+            let code = words.strip_prefix("exit ").ok_or_else(|| not_understood(words))?;
+            exits(code.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default())
+        }
     }?;
     for text in expected {
         let wanted = match split_remark(text).0 {

@@ -18,6 +18,7 @@ pub(crate) mod pod;
 pub(crate) mod setting;
 pub(crate) mod shell;
 pub(crate) mod span;
+pub(crate) mod staging;
 pub(crate) mod statuses;
 pub(crate) mod suite;
 pub(crate) mod text;

@@ -4,14 +4,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use outrigger::config::plan::{ContainerId, Plan, PodId, Role};
+use outrigger::config::plan::{ContainerId, PodId, Role};
 use outrigger::simulator::World;
-use outrigger::simulator::script::{ContainerScript, Script};
 use outrigger::simulator::timeline::{Entry, Subject, What as Happened};
 use outrigger::supervisor::condition;
 use outrigger::supervisor::event::{ContainerEvent, Event, Goal};
 use outrigger::supervisor::hook::HookKind;
-use outrigger::supervisor::kept::{self, Kept};
 use outrigger::supervisor::pod::{PodState, PodView};
 use outrigger::supervisor::probe::ProbeKind;
 use outrigger::supervisor::record::{Exit, ExitStatus};
@@ -20,14 +18,15 @@ use outrigger::supervisor::status::{self, ContainerState, Terminated};
 use outrigger::time::Instant;
 use serde_json::Value;
 
-use super::answer::{Logged, answers, hook, logged};
+use super::answer::{Logged, logged};
 use super::behaviour::{Behaviour, behaviour};
 use super::case::Case;
 use super::condition::{Condition, condition};
 use super::expectation::{check, describe};
 use super::history::{ContainerStatus, End, History, PodStatus, State, What};
-use super::pod::{self, Shape, names_of};
-use super::text::{duration, json_seconds, not_understood, split_remark};
+use super::pod::{self, names_of};
+use super::staging::{grace_of, hook_key, script, set_answers, shape};
+use super::text::{duration, not_understood, split_remark};
 
 /// The one pod of a case.
 const POD: PodId = PodId(0);
@@ -57,13 +56,9 @@ pub(crate) fn history(case: &Case) -> Result<History, String> {
 }
 
 pub(crate) struct Play {
-    /// That of the newest supervisor.
     world: World,
-    /// When that began.
-    base: Duration,
-    /// What the supervisor before has kept, while there is none, and whether the pod lives on.
-    kept: Option<(Vec<Kept>, bool)>,
-    plan: Rc<Plan>,
+    /// Whether the pod lives on, while there is no supervisor.
+    stopped: Option<bool>,
     /// As the case calls them.
     names: Vec<String>,
     containers: Vec<Value>,
@@ -94,9 +89,7 @@ impl Play {
         let count = names.len();
         let mut play = Play {
             world,
-            base: Duration::ZERO,
-            kept: None,
-            plan,
+            stopped: None,
             names,
             containers,
             behaviours,
@@ -112,12 +105,7 @@ impl Play {
     }
 
     fn now(&self) -> Duration {
-        self.base + self.world.now().since(Instant::ZERO)
-    }
-
-    /// A time of the history as one of the world.
-    fn in_world(&self, at: Duration) -> Instant {
-        Instant::ZERO.after(at.saturating_sub(self.base))
+        self.world.now().since(Instant::ZERO)
     }
 
     fn id(&self, name: &str) -> Result<usize, String> {
@@ -141,7 +129,7 @@ impl Play {
     }
 
     fn run_until(&mut self, at: Duration) -> Result<(), String> {
-        let at = self.in_world(at);
+        let at = Instant::ZERO.after(at);
         while self.world.exit().is_none() && self.world.next_time().is_some_and(|next| next <= at) {
             self.step()?;
         }
@@ -151,7 +139,7 @@ impl Play {
     }
 
     fn wait(&mut self, holds: impl Fn(&Play) -> bool) -> Result<(), String> {
-        let limit = self.in_world(self.now() + PATIENCE);
+        let limit = Instant::ZERO.after(self.now() + PATIENCE);
         while !holds(self) {
             if self.world.exit().is_some() || self.world.next_time().is_none_or(|at| at > limit) {
                 return Err(format!("it does not come{}", describe(&self.history)));
@@ -232,20 +220,22 @@ impl Play {
             return self.inject(Event::StopRequested(Goal::Exit));
         }
         match action {
-            "stop supervisor" => return self.stop_supervisor(),
+            "stop supervisor" => {
+                self.stopped = Some(true);
+                return Ok(());
+            }
             "start supervisor" => return self.start_supervisor(),
             "restart supervisor" => {
-                self.stop_supervisor()?;
+                self.stopped = Some(true);
                 return self.start_supervisor();
             }
             // Without its supervisor: whatever of the pod is outside of containers has gone.
-            "stop the pod sandbox" if self.kept.is_some() => {
-                self.kept.iter_mut().for_each(|(_, survives)| *survives = false);
+            "stop the pod sandbox" if self.stopped.is_some() => {
+                self.stopped = Some(false);
                 return Ok(());
             }
             "stop the pod sandbox" => {
-                self.stop_supervisor()?;
-                self.kept.iter_mut().for_each(|(_, survives)| *survives = false);
+                self.stopped = Some(false);
                 return self.start_supervisor();
             }
             // The runtime remembers nothing of what has ended.
@@ -298,17 +288,9 @@ impl Play {
         Ok(())
     }
 
-    /// It is killed. What it has kept is what it had written down by then.
-    fn stop_supervisor(&mut self) -> Result<(), String> {
-        let view = self.world.supervisor().view(POD).ok_or("there is no pod")?;
-        let kept: Vec<Kept> = kept::keep(&view).ok_or("nothing of the pod is kept")?.collect();
-        self.kept = Some((kept, true));
-        Ok(())
-    }
-
-    /// A new one ends what is left of the containers, and begins with what is kept.
+    /// It is killed, and the next one ends what is left of the containers, and begins with what is kept.
     fn start_supervisor(&mut self) -> Result<(), String> {
-        let (kept, survives) = self.kept.take().ok_or("there is a supervisor")?;
+        let survives = self.stopped.take().ok_or("there is a supervisor")?;
         let now = self.now();
         for (id, name) in self.names.iter().enumerate() {
             if self.world.running(container_id(id)).is_some() {
@@ -316,18 +298,9 @@ impl Play {
                 self.history.note(now, name, What::Exited(137));
             }
         }
-        // What they do in their next run is not what they did in their first.
-        let mut behaviours = self.behaviours.clone();
-        for (behaviour, runs) in behaviours.iter_mut().zip(&mut self.runs) {
-            let past = (*runs).min(behaviour.runs.len() - 1);
-            behaviour.runs.drain(..past);
-            *runs = 0;
-        }
-        let script = script(&self.plan, &self.containers, &behaviours)?;
-        let world = World::new(Rc::clone(&self.plan), script).map_err(|broken| broken.to_string())?;
-        self.world = world.restored(POD, &kept, survives);
-        (self.behaviours, self.base, self.seen) = (behaviours, now, 0);
-        self.step().map(drop)
+        self.world.restart_supervisor(survives).map_err(|broken| broken.to_string())?;
+        self.note();
+        Ok(())
     }
 
     fn change(&mut self, id: usize) -> Result<(), String> {
@@ -350,7 +323,7 @@ impl Play {
     }
 
     fn note_entry(&mut self, entry: &Entry) {
-        let at = self.base + entry.at.since(Instant::ZERO);
+        let at = entry.at.since(Instant::ZERO);
         if let Happened::Reported {
             report: Report::ProbeFailed { container, kind: ProbeKind::Liveness },
             ..
@@ -358,6 +331,10 @@ impl Play {
         {
             let name = self.names[container.index()].clone();
             self.history.note(at, &name, What::LivenessFailed);
+        }
+        if let Happened::Reported { report: Report::ProbeWarned { container, .. }, .. } = &entry.what {
+            let name = self.names[container.index()].clone();
+            self.history.note(at, &name, What::ProbeWarning);
         }
         let Subject::Container(id) = entry.of else { return };
         let name = self.names[id.index()].clone();
@@ -437,9 +414,9 @@ impl Play {
                 state: match it.state {
                     ContainerState::Waiting { reason, .. } => State::Waiting(reason.name().to_owned()),
                     ContainerState::Running { .. } => State::Running,
-                    ContainerState::Terminated(end) => State::Terminated(terminated(&end, self.base)),
+                    ContainerState::Terminated(end) => State::Terminated(terminated(&end)),
                 },
-                last: it.last_state.as_ref().map(|end| terminated(end, self.base)),
+                last: it.last_state.as_ref().map(terminated),
                 restarts: it.restart_count,
                 started: it.started,
                 ready: it.ready,
@@ -464,106 +441,15 @@ impl Play {
     }
 }
 
-fn terminated(end: &Terminated, base: Duration) -> End {
+fn terminated(end: &Terminated) -> End {
     End {
         code: end.exit_code,
         reason: end.reason.name().to_owned(),
         message: end.message.to_owned(),
-        finished_at: end.finished_at.map(|at| base + at.since(Instant::ZERO)),
-    }
-}
-
-fn hook_key(kind: HookKind) -> &'static str {
-    match kind {
-        HookKind::PostStart => "postStart",
-        HookKind::PreStop => "preStop",
+        finished_at: end.finished_at.map(|at| at.since(Instant::ZERO)),
     }
 }
 
 fn container_id(position: usize) -> ContainerId {
     ContainerId(u16::try_from(position).unwrap())
-}
-
-/// ` gracePeriod=30s`.
-fn grace_of(text: &str) -> Option<Duration> {
-    duration(text.trim().strip_prefix("gracePeriod=")?)
-}
-
-/// What our configuration says of the pod beside what is in the case's pod.
-fn shape(case: &Case) -> Result<Shape, String> {
-    let mut shape = Shape::default();
-    let config = case.part("config");
-    let seconds = |key: &str| config.get(key).and_then(json_seconds).map(super::text::write_duration);
-    if let (Some(initial), Some(max)) = (seconds("initial"), seconds("max")) {
-        shape.pod_lines.push_str(&format!("restart-backoff = {{ initial = {initial:?}, max = {max:?} }}\n"));
-    } else if !config.is_null() {
-        return Err(not_understood(&format!("config {config}")));
-    }
-    if case.part("status") == "proposal" {
-        // What no release does yet is ours behind a switch.
-        shape.pod_lines.push_str("restart-sidecars-during-termination = true\n");
-    }
-    let deletes = case.actions.iter().filter_map(|it| split_remark(it).0.strip_prefix("delete pod"));
-    shape.grace = deletes.filter_map(grace_of).next();
-    Ok(shape)
-}
-
-/// How the world behaves.
-fn script(plan: &Plan, containers: &[Value], behaviours: &[Behaviour]) -> Result<Script, String> {
-    let mut script = Script::default();
-    for (id, (container, behaviour)) in containers.iter().zip(behaviours).enumerate() {
-        let path = format!("{}/{}", plan.pods[0].name, plan.containers[id].name);
-        script.containers.insert(path, container_script(container, behaviour)?);
-    }
-    let never = |it: &Value| it["mounts"].as_str().is_some_and(|words| words.contains("never"));
-    if containers.iter().any(never) {
-        let pod = script.pods.entry(plan.pods[0].name.clone()).or_default();
-        pod.set_up_fails = u32::MAX;
-    }
-    Ok(script)
-}
-
-fn container_script(container: &Value, behaviour: &Behaviour) -> Result<ContainerScript, String> {
-    let mut script = ContainerScript {
-        runs: Some(behaviour.runs.iter().map(|run| run.lasts).collect()),
-        exits: behaviour.runs.iter().map(|run| ExitStatus::Code(run.exit)).collect(),
-        oom_killed: behaviour.runs.iter().map(|run| run.oom_killed).collect(),
-        start_delay: behaviour.run(0).start_delay,
-        ignores_sigterm: behaviour.on_sigterm.is_none(),
-        ..ContainerScript::default()
-    };
-    script.message.clone_from(&behaviour.run(0).message);
-    if let Some(handler) = &behaviour.on_sigterm {
-        script.stops_after = handler.takes;
-        script.stops_with = ExitStatus::Code(handler.exit);
-    }
-    match container.get("image").and_then(Value::as_str) {
-        None => {}
-        // It is not there, however often it is looked for.
-        Some("unpullable") => script.create_fails = u32::MAX,
-        Some(image) => return Err(not_understood(&format!("image {image:?}"))),
-    }
-    for kind in [HookKind::PostStart, HookKind::PreStop] {
-        let Some(it) = container.get(hook_key(kind)) else { continue };
-        let goes = hook(it, behaviour)?.into_iter().collect();
-        match kind {
-            HookKind::PostStart => script.post_start = goes,
-            HookKind::PreStop => script.pre_stop = goes,
-        }
-    }
-    set_answers(&mut script, container, behaviour, false)?;
-    Ok(script)
-}
-
-fn set_answers(
-    script: &mut ContainerScript,
-    container: &Value,
-    behaviour: &Behaviour,
-    stopping: bool,
-) -> Result<(), String> {
-    let of = |kind: ProbeKind| answers(&container[format!("{}Probe", kind.name())], behaviour, stopping);
-    script.startup = of(ProbeKind::Startup)?;
-    script.liveness = of(ProbeKind::Liveness)?;
-    script.readiness = of(ProbeKind::Readiness)?;
-    Ok(())
 }

@@ -82,12 +82,11 @@ fn statement(text: &str, program: &mut Program) -> Result<bool, String> {
             program.on_sigterm =
                 Some(code.and_then(|code| code.parse().ok()).ok_or_else(|| not_understood(text))?);
         }
-        ["echo", ..] => match text.split_once('>') {
-            Some((_, file)) => {
-                program.files.push((now, file.trim_start_matches('>').trim().to_owned(), true))
+        ["echo", ..] => {
+            if let Some((_, file)) = text.split_once('>') {
+                program.files.push((now, file.trim_start_matches('>').trim().to_owned(), true));
             }
-            None => {}
-        },
+        }
         _ => return Err(not_understood(text)),
     }
     Ok(false)

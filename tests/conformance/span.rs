@@ -286,12 +286,8 @@ impl Point {
             Point::Deadline => history.deleted_at().map(|at| at + history.grace),
             Point::Gone => history.gone,
             Point::AllStopped => {
-                let last = history
-                    .marks
-                    .iter()
-                    .filter(|it| matches!(it.what, What::Exited(_)))
-                    .map(|it| it.at)
-                    .last();
+                let is_exit = |it: &&super::history::Mark| matches!(it.what, What::Exited(_));
+                let last = history.marks.iter().rfind(is_exit).map(|it| it.at);
                 let runs = history.statuses.last()?.1.containers.iter().any(|it| it.state == State::Running);
                 last.filter(|_| !runs)
             }

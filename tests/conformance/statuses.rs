@@ -118,6 +118,7 @@ struct Described {
     /// Whether anything is known of it.
     known: bool,
     well: bool,
+    runs: bool,
 }
 
 pub(crate) fn condition(case: &Case, expected: &[String]) -> Result<(), String> {
@@ -127,9 +128,12 @@ pub(crate) fn condition(case: &Case, expected: &[String]) -> Result<(), String> 
     let view = |it: &Described| StatusView {
         name: "container",
         role: it.role,
-        status: it.known.then(|| ContainerStatus {
-            // Init containers are looked at before any main container has run.
-            state: ContainerState::Waiting { reason: WaitingReason::PodInitializing, message: "" },
+        status: it.known.then_some(ContainerStatus {
+            // Init containers are looked at before any main container has run, unless it is said.
+            state: match it.runs {
+                true => ContainerState::Running { started_at: Instant::ZERO },
+                false => ContainerState::Waiting { reason: WaitingReason::PodInitializing, message: "" },
+            },
             last_state: None,
             restart_count: 0,
             started: it.well,
@@ -206,7 +210,7 @@ fn describe(words: &str) -> Option<(Vec<Described>, bool, Phase)> {
                 }
             }
         }
-        for group in part.split(" and ") {
+        for group in part.split(" and ").flat_map(|group| group.split(" but ")) {
             add(group, &mut containers)?;
         }
     }
@@ -226,6 +230,7 @@ fn set(it: &mut Described, state: &str) -> Option<()> {
     match state {
         "ready" | "started" => it.well = true,
         "not ready" | "not started" => it.well = false,
+        "running" | "has started" => (it.well, it.runs) = (true, true),
         "without status" => it.known = false,
         _ => return None,
     }
@@ -251,7 +256,7 @@ fn add(group: &str, containers: &mut Vec<Described>) -> Option<()> {
         words.remove(0);
     }
     for _ in 0..count.unwrap_or(1) {
-        let mut it = Described { role, known: true, well: true };
+        let mut it = Described { role, known: true, well: true, runs: false };
         if !words.is_empty() {
             set(&mut it, &words.join(" "))?;
         }

@@ -96,9 +96,10 @@ fn try_case(case: &Case, of_this_id: usize) -> Tried {
 /// One text for each case that failed.
 pub(crate) fn failures(tried: &[Tried]) -> Vec<String> {
     let failure = |it: &Tried| match &it.verdict {
-        Verdict::Failed(why) => {
-            Some(format!("{} ({}): {}\n    {why}", it.case.id, it.case.kind, it.case.title))
-        }
+        Verdict::Failed(why) => Some(format!(
+            "{} ({}): {}\n    {why}\n    source: {}",
+            it.case.id, it.case.kind, it.case.title, it.case.source
+        )),
         Verdict::Passed | Verdict::NotApplicable(_) => None,
     };
     tried.iter().filter_map(failure).collect()

@@ -38,10 +38,11 @@ pub(crate) fn probe_unit(case: &Case, expected: &[String]) -> Result<(), String>
         return handler::http(case, expected);
     }
     if case.title.starts_with("TCP probe") {
-        return handler::tcp(expected);
+        return handler::tcp(case, expected);
     }
     match input.get("case").and_then(Value::as_str) {
         Some("no probe spec") => return without_probe(expected),
+        Some("handler Warning") => return worker::warning(expected),
         Some(words) if case.title.starts_with("exec probe") || words.starts_with("handler ") => {
             return handler::exec(words, expected);
         }
@@ -138,7 +139,13 @@ fn worker_step(input: &Value, expected: &[String]) -> Result<(), String> {
             setting.set("asked", &json!({"state": "running"}))?;
             setting.set("other", &json!({"state": "running"}))?;
         }
-        Some("other container only") => {
+        Some("other container only" | "no status" | "no container id" | "waiting") => {
+            setting.set("other", &json!({"state": "running"}))?;
+            unknown = true;
+        }
+        Some("terminated") => {
+            let code = input.get("exitCode").cloned().unwrap_or(1.into());
+            setting.set("asked", &json!({"state": "exited", "exitCode": code}))?;
             setting.set("other", &json!({"state": "running"}))?;
             unknown = true;
         }
@@ -155,6 +162,9 @@ fn worker_step(input: &Value, expected: &[String]) -> Result<(), String> {
     let goes_on = !matches!(supervisor.pod_record(POD).map(|it| &it.state), Some(PodState::Ended { .. }));
     for text in expected {
         match text.as_str() {
+            "worker: worker ends" if unknown => {
+                compare(text, &(false, false), &(any, done.mains.iter().any(|it| it == "asked")))?;
+            }
             "worker: worker ends" => compare(text, &(false, false), &(any, goes_on))?,
             // Nothing is asked now, and its start is on the way.
             "worker: continue" if unknown => {
@@ -163,6 +173,11 @@ fn worker_step(input: &Value, expected: &[String]) -> Result<(), String> {
             "worker: continue" => compare(text, &true, &any)?,
             "worker: readiness continues; liveness and startup workers end" => {
                 compare(text, &(true, false), &(asked(ProbeKind::Readiness), asked(ProbeKind::Liveness)))?;
+            }
+            "result: Failure" if unknown => {
+                let view = supervisor.view(POD).unwrap();
+                let asked = view.mains().next().unwrap();
+                compare(text, &false, &outrigger::supervisor::phase::is_container_ready(&asked))?;
             }
             "result: no result" => compare(text, &false, &any)?,
             "result: Success" => {
@@ -201,7 +216,10 @@ fn started_and_ready(input: &Value, expected: &[String]) -> Result<(), String> {
                 let code: u8 = code.parse().map_err(|_| not_understood(part))?;
                 known = json!({"state": "exited", "exitCode": code});
             }
-            ["no", "readiness" | "startup" | "liveness", "probe" | "probes"] | ["started"] => {}
+            ["no", "readiness" | "startup" | "liveness", "probe" | "probes"]
+            | ["no", "probe" | "probes"]
+            | ["started"] => {}
+            ["no", "status"] => known = json!({"state": "waiting"}),
             [kind, "pending"] | [kind, "result", "pending" | "missing"] | ["no", kind, "result"] => {
                 shape
                     .probes

@@ -109,7 +109,7 @@ fn verdict(word: &str) -> Option<Verdict> {
 /// Several tries one after another, and what they lead to.
 pub(crate) fn sequence(case: &Case, expected: &[String]) -> Result<(), String> {
     let input = case.part("input");
-    let mut asked = Asked::new(kind_of(case).ok_or("it does not say which probe")?, input)?;
+    let mut asked = Asked::new(kind_of(case).ok_or_else(|| not_understood(&expected.join("; ")))?, input)?;
     let mut last = None;
     for text in expected {
         if let Some(rest) = text.strip_prefix("during delay: ") {
@@ -248,6 +248,17 @@ pub(crate) fn is_dropped(outcome: Outcome) -> Result<(), String> {
         asked.try_once(outcome);
     }
     compare("it is dropped", &Verdict::Success, &asked.verdict())
+}
+
+/// A warning counts as a success.
+pub(crate) fn warning(expected: &[String]) -> Result<(), String> {
+    let mut asked = Asked::new(ProbeKind::Readiness, &json!({}))?;
+    asked.try_once(Outcome::Warning);
+    for text in expected {
+        let wanted = text.strip_prefix("result: ").and_then(verdict).ok_or_else(|| not_understood(text))?;
+        compare(text, &wanted, &asked.verdict())?;
+    }
+    Ok(())
 }
 
 /// `"some $(A) $(B)" with A=script -> "some script $(B)"`: the words of an exec probe.

@@ -200,6 +200,7 @@ fn note_line(line: &str, at: Duration, status: &mut PodStatus, history: &mut His
     let mut words = line.split_whitespace().skip(1);
     let (Some(name), Some(mark)) = (words.next(), words.next()) else { return };
     let text = words.collect::<Vec<_>>().join(" ");
+    let text = text.trim_start_matches("warning: ").trim_start_matches("error: ").to_owned();
     if mark == "|" {
         // A hook's line begins with its own name.
         let (who, word) = text.split_once(": ").unwrap_or((name, &text));

@@ -36,9 +36,9 @@ const NEEDED: [(&str, &str); 7] = [
 ];
 
 /// Applets of busybox beyond those of the demo.
-const APPLETS: [&str; 22] = [
+const APPLETS: [&str; 23] = [
     "awk", "basename", "cut", "dd", "env", "hostname", "ip", "ln", "nc", "ps", "pwd", "readlink", "rm",
-    "sed", "seq", "setsid", "stat", "tr", "umount", "usleep", "wc", "yes",
+    "sed", "seq", "setsid", "stat", "test", "tr", "umount", "usleep", "wc", "yes",
 ];
 
 pub(super) struct Machine {

@@ -302,7 +302,7 @@ const ROWS: &[Row] = &[
         "pod: Running, PodReadyToStartContainers, AllContainersRestarting, Initialized",
         "init: terminated Completed 0 after 0 ms; ready",
         "app: terminated Error 42 after 5 ms",
-        "helper: running for 5 ms; started",
+        "helper: running for 5 ms; started; ready",
     ]),
     ("and start from the first one on", RULE, "never",
      "set-up; init created; init started; init exited 0; init removed; app created; app started; helper created; helper started;
