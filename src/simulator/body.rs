@@ -10,7 +10,7 @@ use crate::config::plan::{ContainerId, Role};
 use crate::supervisor::action::ContainerAction;
 use crate::supervisor::event::{ContainerEvent, Event};
 use crate::supervisor::hook::HookKind;
-use crate::supervisor::probe::ProbeKind;
+use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{Exit, ExitStatus, Instance, failure};
 use crate::time::Instant;
 
@@ -235,11 +235,11 @@ impl World {
         let body = at_mut(&mut self.bodies, id.index())?;
         let (instance, run) = (body.instance, body.runs.saturating_sub(1));
         *body.try_mut(kind) = Some(number);
-        let age = match body.process {
-            Process::Runs(since) => self.now.since(since),
-            Process::None | Process::Waits => Duration::ZERO,
+        let answer = match body.process {
+            Process::Runs(since) => script.answer(kind, run, self.now.since(since)),
+            // Its end may not be known yet.
+            Process::None | Process::Waits => Answer::Is(Outcome::Failure),
         };
-        let answer = script.answer(kind, run, age);
         self.say(Subject::Container(id), || What::Probes(kind, answer));
         if let Answer::Is(outcome) = answer {
             let at = self.now.after(MOMENT);

@@ -78,6 +78,8 @@ pub(super) struct PodFacts {
     pub(super) left_behind: bool,
     /// All its containers are stopped to be started again, and none has been yet.
     pub(super) restarts_all: bool,
+    /// That was so when it began to stop: who was told by then has two seconds.
+    pub(super) restarted_all_before: bool,
     /// The supervisor was started again beside it.
     pub(super) is_restored: bool,
 }

@@ -74,7 +74,10 @@ impl Witness {
     /// Notes what the supervisor is about to learn.
     pub(super) fn note(&mut self, event: &Event, bodies: &[Body], now: Instant) -> Result<(), Broken> {
         match event {
-            Event::PodSetUp(id) => at_mut(&mut self.pods, id.index())?.is_up = true,
+            Event::PodSetUp(id) => {
+                let facts = at_mut(&mut self.pods, id.index())?;
+                facts.is_up |= facts.set_up_asked;
+            }
             Event::PodTornDown(id) => {
                 let facts = at_mut(&mut self.pods, id.index())?;
                 facts.torn_down |= facts.tear_down_asked;
@@ -85,7 +88,7 @@ impl Witness {
                 let is_init = at(&self.plan.containers, id.index())?.role == Role::Init;
                 let facts = at_mut(&mut self.facts, id.index())?;
                 facts.pause = None;
-                facts.changed = !is_init && body.exists && !facts.exit_is_newest;
+                facts.changed |= !is_init && body.exists && !facts.exit_is_newest;
             }
             Event::Container(id, instance, event) => {
                 let body = at(bodies, id.index())?;
@@ -151,6 +154,8 @@ impl Witness {
                 facts.start_failed = true;
                 facts.exit_is_newest = false;
             }
+            // Nobody knew that it ran when it was killed: that was no run.
+            ContainerEvent::Exited(_) if facts.killed && facts.started_at.is_none() => {}
             ContainerEvent::Exited(exit) if !facts.exit_is_newest && !facts.start_failed => {
                 facts.exit = Some((*exit, now));
                 facts.exit_is_newest = true;
@@ -266,7 +271,9 @@ impl Witness {
     /// Of most reports nothing is to be noted, hence no list of all of them.
     fn note_report(&mut self, report: &Report, now: Instant) -> Result<(), Broken> {
         if let Report::PodStopping { pod, grace, .. } = *report {
-            at_mut(&mut self.pods, pod.index())?.stops = Some((now, now.after(grace)));
+            let facts = at_mut(&mut self.pods, pod.index())?;
+            facts.stops = Some((now, now.after(grace)));
+            facts.restarted_all_before = core::mem::take(&mut facts.restarts_all);
         }
         if let Report::StopRequested { shortened: true, .. } = *report {
             for (_, deadline) in self.pods.iter_mut().filter_map(|pod| pod.stops.as_mut()) {
@@ -373,7 +380,8 @@ impl Witness {
         let facts = at(&self.facts, id.index())?;
         let may_come_back = self.may_come_back(container)?
             && facts.sigterm_at.is_none_or(|_| facts.stopped_by_probe)
-            && pod.stops.is_some_and(|(_, deadline)| now.after(Duration::from_secs(1)) < deadline);
+            // That there is a second left counts from when it is due, before its removal.
+            && pod.stops.is_some_and(|(_, deadline)| now < deadline);
         require(Invariant::PodLife, pod.stops.is_none() || may_come_back, || {
             "its pod is being stopped".to_owned()
         })?;
@@ -553,7 +561,7 @@ impl Witness {
         let own_is_over = own.is_some_and(|own| now >= since.after(own));
         let pod = at(&self.pods, container.pod.index())?;
         let is_over = match pod.stops {
-            _ if pod.restarts_all => true,
+            _ if pod.restarts_all || pod.restarted_all_before => true,
             None => own_is_over,
             Some((_, deadline)) => own_is_over || now >= deadline,
         };
@@ -597,7 +605,9 @@ impl Witness {
         for it in mains.filter(|it| *it < id.index()) {
             let has_hook = at(&self.plan.containers, it)?.hooks.post_start.is_some();
             let facts = at(&self.facts, it)?;
-            let is_starting = facts.was_created && !facts.start_failed && !facts.exit_is_newest;
+            let has_ended = facts.start_failed || facts.exit_is_newest;
+            // One that changed is stopped, and its hook with it.
+            let is_starting = facts.was_created && !has_ended && !facts.changed;
             require(Invariant::HookOrder, !has_hook || !is_starting || facts.post_start_ended, || {
                 format!("the post-start hook of {} lasts", self.name(it))
             })?;

@@ -35,6 +35,7 @@ fn candidates(sketch: &Sketch) -> Vec<Sketch> {
         });
     }
     push(&|it| it.unready_limit = None);
+    push(&|it| it.start_spread = None);
     push(&|it| it.tells_together = false);
     for (at, pod) in sketch.pods.iter().enumerate() {
         let mains = pod.containers.iter().filter(|it| it.role == Role::Main).count();
@@ -44,6 +45,8 @@ fn candidates(sketch: &Sketch) -> Vec<Sketch> {
             }
         }
         push(&|it| it.pods[at].after.clear());
+        push(&|it| it.pods[at].active_deadline = None);
+        push(&|it| it.pods[at].restarts_sidecars = false);
         push(&|it| it.pods[at].detours.clear());
         push(&|it| it.pods[at].script = PodScript::default());
         push(&|it| it.pods[at].on_failure = OnFailure::Nothing);
@@ -74,6 +77,7 @@ fn candidates(sketch: &Sketch) -> Vec<Sketch> {
             push(&cut(|it| it.script.create_takes = ContainerScript::default().create_takes));
             push(&cut(|it| it.script.start_takes = ContainerScript::default().start_takes));
             push(&cut(|it| it.script.removal_takes = ContainerScript::default().removal_takes));
+            push(&cut(|it| it.script.changes.clear()));
             push(&cut(|it| it.script.post_start.clear()));
             push(&cut(|it| it.script.pre_stop.clear()));
             push(&cut(|it| it.script.startup.clear()));
@@ -87,12 +91,14 @@ fn candidates(sketch: &Sketch) -> Vec<Sketch> {
 /// How much there is in a world that could be left out.
 fn weight(sketch: &Sketch) -> usize {
     let fixed = sketch.stops.len() + usize::from(sketch.tells_together);
+    let fixed = fixed + usize::from(sketch.start_spread.is_some());
     fixed + usize::from(sketch.unready_limit.is_some()) + sketch.pods.iter().map(weight_of_pod).sum::<usize>()
 }
 
 fn weight_of_pod(pod: &PodSketch) -> usize {
     let differs = differing(&pod.script, &PodScript::default());
-    let escalates = usize::from(pod.essential) + usize::from(pod.on_failure != OnFailure::Nothing);
+    let own = usize::from(pod.active_deadline.is_some()) + usize::from(pod.restarts_sidecars);
+    let escalates = own + usize::from(pod.essential) + usize::from(pod.on_failure != OnFailure::Nothing);
     let containers: usize = pod.containers.iter().map(weight_of_container).sum();
     100 + pod.after.len() + pod.detours.len() + differs + escalates + containers
 }
@@ -133,8 +139,9 @@ pub(crate) fn differences<T: std::fmt::Debug>(one: &T, other: &T) -> Vec<String>
 /// A world in words: a line for each pod and container, with what is not as usual.
 pub(crate) fn describe(sketch: &Sketch) -> String {
     let mut text = format!(
-        "stops {:?}, tells-together {}, unready-limit {:?}, runtime-timeout {:?}, shutdown-timeout {:?}\n",
+        "stops {:?}, start-spread {:?}, tells-together {}, unready-limit {:?}, runtime-timeout {:?}, shutdown-timeout {:?}\n",
         sketch.stops,
+        sketch.start_spread,
         sketch.tells_together,
         sketch.unready_limit,
         sketch.runtime_timeout,
@@ -144,8 +151,16 @@ pub(crate) fn describe(sketch: &Sketch) -> String {
         let odd = differences(&pod.script, &PodScript::default()).join(" ");
         let backoff = (pod.backoff.initial, pod.backoff.max, pod.backoff.reset);
         text.push_str(&format!(
-            "pod p{}: after {:?}, policy {:?}, grace {:?}, back-off {backoff:?}, essential {}, on-failure {:?} {odd}\n",
-            pod.number, pod.after, pod.policy, pod.grace, pod.essential, pod.on_failure
+            "pod p{}: after {:?}, policy {:?}, grace {:?}, back-off {backoff:?}, essential {}, on-failure {:?}, \
+             active-deadline {:?}, restart-sidecars-during-termination {} {odd}\n",
+            pod.number,
+            pod.after,
+            pod.policy,
+            pod.grace,
+            pod.essential,
+            pod.on_failure,
+            pod.active_deadline,
+            pod.restarts_sidecars
         ));
         for detour in &pod.detours {
             text.push_str(&format!(

@@ -1,7 +1,8 @@
 //! A random world as data: a plan and how it behaves, small enough to be cut down by hand.
 //!
 //! What it can have: 1 to 4 pods with at most 8 containers each, `after` one another; every policy
-//! and rules; probes and hooks; short and long grace periods and back-offs; containers that run, end and answer as they
+//! and rules, restarts of all containers included; probes and hooks; active deadlines, a start-spread,
+//! configurations that change; short and long grace periods and back-offs; containers that run, end and answer as they
 //! like; and, unless the world is calm, calls of the runtime that fail, cannot be made, hang, or
 //! work when they are killed; first processes that are gone before they began; processes that
 //! SIGKILL ends late or never; cgroups that stay populated; events that come late or twice; and one
@@ -35,6 +36,7 @@ pub(crate) struct Sketch {
     pub(crate) unready_limit: Option<Duration>,
     pub(crate) runtime_timeout: Duration,
     pub(crate) shutdown_timeout: Duration,
+    pub(crate) start_spread: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +48,8 @@ pub(crate) struct PodSketch {
     pub(crate) policy: RestartPolicy,
     pub(crate) grace: Duration,
     pub(crate) backoff: Backoff,
+    pub(crate) active_deadline: Option<Duration>,
+    pub(crate) restarts_sidecars: bool,
     pub(crate) essential: bool,
     pub(crate) on_failure: OnFailure,
     pub(crate) script: PodScript,
@@ -113,6 +117,7 @@ impl Sketch {
             unready_limit: random.one_in(3).then(|| random.duration(60_000).max(Duration::from_secs(1))),
             runtime_timeout: random.pick(&[1, 5, 30].map(Duration::from_secs)),
             shutdown_timeout: random.pick(&[5, 60, 600].map(Duration::from_secs)),
+            start_spread: random.one_in(4).then(|| random.pick(&[1, 2, 3])),
         }
     }
 
@@ -128,6 +133,7 @@ impl Sketch {
         };
         plan.machine.runtime_timeout = self.runtime_timeout;
         plan.machine.shutdown_timeout = self.shutdown_timeout;
+        plan.machine.start_spread = self.start_spread;
         plan.machine.watchdog = Some(Watchdog {
             device: "/dev/watchdog".into(),
             timeout: Duration::from_secs(30),
@@ -148,6 +154,8 @@ impl Sketch {
                 after: pod.after.iter().filter_map(position).map(id).collect(),
                 init_containers: at(0)..at(inits),
                 main_containers: at(inits)..at(pod.containers.len()),
+                active_deadline: pod.active_deadline,
+                restart_sidecars_during_termination: pod.restarts_sidecars,
                 essential: pod.essential,
                 on_failure: pod.on_failure,
                 ..template.pod.clone()
@@ -236,6 +244,8 @@ fn pod(number: usize, most: u64, calm: bool, random: &mut Random, template: &Tem
     let failures = [OnFailure::Nothing, OnFailure::Restart, OnFailure::Restart, OnFailure::Reboot];
     PodSketch {
         number,
+        active_deadline: random.one_in(8).then(|| random.duration(60_000).max(Duration::from_secs(1))),
+        restarts_sidecars: random.one_in(6),
         after: (0..number).filter(|_| random.one_in(2)).collect(),
         policy: random.pick(&[RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never]),
         grace: seconds(random, &[0, 1, 2, 3, 5, 10, 30]),
@@ -310,6 +320,9 @@ fn container(
         readiness: (probed && random.one_in(4)).then(|| probe(random, template, false)),
         notify: None,
     };
+    if random.one_in(8) {
+        script.changes = random.one_to(3, |random| Instant::ZERO.after(random.duration(40_000)));
+    }
     script.startup = random.some(2, answers);
     script.liveness = random.some(2, answers);
     script.readiness = random.some(2, answers);
@@ -363,7 +376,11 @@ fn status(random: &mut Random) -> ExitStatus {
 
 fn rule(random: &mut Random) -> RestartRule {
     RestartRule {
-        action: RestartAction::Restart,
+        action: random.pick(&[
+            RestartAction::Restart,
+            RestartAction::Restart,
+            RestartAction::RestartAllContainers,
+        ]),
         operator: random.pick(&[Operator::In, Operator::NotIn]),
         values: random.some(2, |random| random.pick(&[0, 1, 139])),
     }
