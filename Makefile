@@ -10,7 +10,7 @@ help:
 	@echo "make check  format, lints, unit and data tests: minutes, no root"
 	@echo "make test   everything: check, documentation, real runtimes, boots (root, Debian)"
 	@echo "make soak SEEDS=n  the decisions in n random worlds, on all cores; stops at the first that breaks an invariant"
-	@echo "make mutations  whether mistakes that are planted into the decisions are found (half an hour)"
+	@echo "make mutations  whether mistakes that are planted into the decisions are found (a quarter of an hour)"
 	@echo "make build  the release build, $(RELEASE)"
 	@echo "make qemu   boots all three under QEMU, and a Debian with systemd; ARCH=armv7 for one (root, Debian)"
 	@echo "make image ARCH=x86_64|aarch64|armv7  a bootable demonstration, and how to boot it (root, Debian)"
