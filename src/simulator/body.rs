@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::invariants::Broken;
-use super::script::{Answer, in_run};
+use super::script::{Answer, CallResult, in_run};
 use super::timeline::{Subject, What};
 use super::{Happening, MOMENT, World, at, at_mut};
 use crate::config::plan::{ContainerId, Role};
@@ -14,14 +14,14 @@ use crate::supervisor::probe::ProbeKind;
 use crate::supervisor::record::{Exit, ExitStatus, Instance, failure};
 use crate::time::Instant;
 
-/// The bit in a call's number that says that it was killed.
-const KILLED: u64 = 1 << 63;
-
 /// A runtime call that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) kind: CallKind,
     pub(super) number: u64,
+    /// How it goes.
+    result: CallResult,
+    killed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl World {
     fn create(&mut self, id: ContainerId, instance: Instance) -> Result<(), Broken> {
         self.say(Subject::Container(id), || What::Creates(instance));
         let script = at(&self.container_scripts, id.index())?;
-        let (hangs, takes) = (script.create_hangs, script.create_takes);
+        let takes = script.create_takes;
         let body = at_mut(&mut self.bodies, id.index())?;
         *body = Body {
             instance,
@@ -149,8 +149,8 @@ impl World {
             creates: body.creates + 1,
             ..*body
         };
-        let hangs = body.creates <= hangs;
-        self.call(id, CallKind::Create, (!hangs).then_some(takes))
+        let result = script.create(body.creates);
+        self.call(id, CallKind::Create, takes, result)
     }
 
     fn start(&mut self, id: ContainerId) -> Result<(), Broken> {
@@ -158,14 +158,17 @@ impl World {
         let script = at(&self.container_scripts, id.index())?;
         let body = at_mut(&mut self.bodies, id.index())?;
         body.starts += 1;
-        let (takes, hangs, instance) = (script.start_takes, body.starts <= script.start_hangs, body.instance);
-        let dies = body.starts <= script.dies_in_start;
+        let (takes, instance) = (script.start_takes, body.instance);
+        let is_gone = body.process == Process::None;
+        let result = if is_gone { CallResult::Fails } else { script.start(body.starts) };
+        let dies = !is_gone && body.starts <= script.dies_in_start;
         let status = in_run(&script.exits, body.runs).unwrap_or(ExitStatus::Code(0));
         if dies {
             body.runs += 1;
         }
-        self.call(id, CallKind::Start, (!hangs).then_some(takes))?;
+        self.call(id, CallKind::Start, takes, result)?;
         if dies {
+            let hangs = matches!(result, CallResult::Hangs | CallResult::OutrunsKill);
             let after = if hangs { MOMENT } else { takes.saturating_sub(MOMENT) };
             self.schedule(self.now.after(after), Happening::Dies(id, instance, status));
         }
@@ -185,41 +188,44 @@ impl World {
 
     fn kill(&mut self, id: ContainerId) -> Result<(), Broken> {
         self.say(Subject::Container(id), || What::Kills);
-        let unkillable = at(&self.container_scripts, id.index())?.unkillable;
-        let body = at(&self.bodies, id.index())?;
-        let (instance, process, call) = (body.instance, body.process, body.call);
-        if process != Process::None && !unkillable {
-            self.schedule(self.now.after(MOMENT), Happening::Dies(id, instance, ExitStatus::Signal(9)));
+        self.kill_process(id)?;
+        if let Some(call) = at(&self.bodies, id.index())?.call.filter(|call| !call.killed) {
+            // From now on it is another call: one that is about to end.
+            self.count += 1;
+            let number = self.count;
+            at_mut(&mut self.bodies, id.index())?.call = Some(Call { number, killed: true, ..call });
+            self.schedule(self.now.after(MOMENT), Happening::CallReturns(id, number));
         }
-        if let Some(Call { kind, .. }) = call {
-            // From now on it is another call: one that fails.
-            self.call(id, kind, Some(MOMENT))?;
-            if let Some(call) = &mut at_mut(&mut self.bodies, id.index())?.call {
-                call.number |= KILLED;
-            }
+        Ok(())
+    }
+
+    fn kill_process(&mut self, id: ContainerId) -> Result<(), Broken> {
+        let script = at(&self.container_scripts, id.index())?;
+        let body = at(&self.bodies, id.index())?;
+        if body.process != Process::None && !script.unkillable {
+            let dies = Happening::Dies(id, body.instance, ExitStatus::Signal(9));
+            self.schedule(self.now.after(script.killed_after), dies);
         }
         Ok(())
     }
 
     fn remove(&mut self, id: ContainerId) -> Result<(), Broken> {
         self.say(Subject::Container(id), || What::Removes);
+        // What is left over, say of a start that failed, is killed first.
+        self.kill_process(id)?;
         let script = at(&self.container_scripts, id.index())?;
-        let (takes, unkillable) = (script.removal_takes, script.unkillable);
+        let takes = script.removal_takes;
         let body = at_mut(&mut self.bodies, id.index())?;
         body.removals += 1;
         body.tries = Tries::default();
-        let hangs = body.removals <= script.removal_hangs;
-        let (instance, process, call) = (body.instance, body.process, body.call);
+        let result = script.removal(body.removals);
+        let (instance, call) = (body.instance, body.call);
         // A call that was killed and has not ended yet; its end comes late.
         if call.is_some_and(|call| call.kind == CallKind::Start) {
             let event = ContainerEvent::StartFailed(failure("it was killed"));
             self.schedule(self.now.after(MOMENT), Happening::Ends(Event::Container(id, instance, event)));
         }
-        // What is left over, say of a start that failed, is killed first.
-        if process != Process::None && !unkillable {
-            self.schedule(self.now.after(MOMENT), Happening::Dies(id, instance, ExitStatus::Signal(9)));
-        }
-        self.call(id, CallKind::Remove, (!hangs).then_some(takes))
+        self.call(id, CallKind::Remove, takes, result)
     }
 
     fn probe(&mut self, id: ContainerId, kind: ProbeKind) -> Result<(), Broken> {
@@ -272,48 +278,52 @@ impl World {
         Ok(Some(kind))
     }
 
-    /// Begins a runtime call. One without a duration hangs.
-    fn call(&mut self, id: ContainerId, kind: CallKind, takes: Option<Duration>) -> Result<(), Broken> {
+    /// Begins a runtime call that goes as `result` says.
+    fn call(
+        &mut self,
+        id: ContainerId,
+        kind: CallKind,
+        takes: Duration,
+        result: CallResult,
+    ) -> Result<(), Broken> {
         self.count += 1;
         let number = self.count;
-        let call = Call { kind, number };
-        at_mut(&mut self.bodies, id.index())?.call = Some(call);
-        if let Some(takes) = takes {
-            self.schedule(self.now.after(takes), Happening::CallReturns(id, call));
-        }
+        at_mut(&mut self.bodies, id.index())?.call = Some(Call { kind, number, result, killed: false });
+        let takes = match result {
+            CallResult::Works | CallResult::Fails => takes,
+            CallResult::FailsAtOnce => Duration::ZERO,
+            CallResult::Hangs | CallResult::OutrunsKill => return Ok(()),
+        };
+        self.schedule(self.now.after(takes), Happening::CallReturns(id, number));
         Ok(())
     }
 
-    pub(super) fn end_call(&mut self, id: ContainerId, call: Call) -> Result<(), Broken> {
-        let script = at(&self.container_scripts, id.index())?;
+    pub(super) fn end_call(&mut self, id: ContainerId, number: u64) -> Result<(), Broken> {
         let body = at_mut(&mut self.bodies, id.index())?;
-        let Some(current) = body.call.filter(|current| current.number & !KILLED == call.number) else {
-            return Ok(());
+        let Some(call) = body.call.take_if(|call| call.number == number) else { return Ok(()) };
+        let works = match call.result {
+            CallResult::Works => !call.killed,
+            CallResult::OutrunsKill => true,
+            CallResult::Fails | CallResult::FailsAtOnce | CallResult::Hangs => false,
         };
-        body.call = None;
-        let killed = current.number & KILLED != 0;
-        let why = |reason: &str| failure(if killed { "it was killed" } else { reason });
+        let why = |reason: &str| failure(if call.killed { "it was killed" } else { reason });
         let instance = body.instance;
         let event = match call.kind {
-            CallKind::Create if killed || body.creates <= script.create_fails => {
+            CallKind::Create if !works => {
                 ContainerEvent::CreateFailed(why("the root file system is not there"))
             }
             CallKind::Create => {
-                body.process = Process::Waits;
+                self.end_create(id)?;
                 ContainerEvent::Created
             }
-            CallKind::Start if killed || body.starts <= script.start_fails => {
-                ContainerEvent::StartFailed(why("the command was not found"))
-            }
+            CallKind::Start if !works => ContainerEvent::StartFailed(why("the command was not found")),
             CallKind::Start => {
                 if body.process == Process::Waits {
                     self.begin_run(id)?;
                 }
                 ContainerEvent::Started
             }
-            CallKind::Remove if killed || body.removals <= script.removal_fails => {
-                ContainerEvent::RemoveFailed(why("device or resource busy"))
-            }
+            CallKind::Remove if !works => ContainerEvent::RemoveFailed(why("device or resource busy")),
             CallKind::Remove if body.process != Process::None => {
                 ContainerEvent::RemoveFailed(why("its cgroup still has processes"))
             }
@@ -324,6 +334,20 @@ impl World {
             }
         };
         self.emit(Event::Container(id, instance, event))
+    }
+
+    /// The first process exists, and waits if it is not gone already.
+    fn end_create(&mut self, id: ContainerId) -> Result<(), Broken> {
+        let script = at(&self.container_scripts, id.index())?;
+        let body = at_mut(&mut self.bodies, id.index())?;
+        body.process = Process::Waits;
+        if body.creates <= script.dies_in_create {
+            let status = in_run(&script.exits, body.runs).unwrap_or(ExitStatus::Code(0));
+            body.runs += 1;
+            let dies = Happening::Dies(id, body.instance, status);
+            self.schedule(self.now, dies);
+        }
+        Ok(())
     }
 
     /// A container's own command begins.

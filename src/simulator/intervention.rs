@@ -50,6 +50,7 @@ impl World {
 
     fn restore(&mut self, id: PodId, kept: &[Kept], survives: bool) {
         self.supervisor.restore(id, kept, survives, self.now);
+        self.witness.note_restored(id);
         if survives {
             self.witness.note_kept(id, kept);
         }

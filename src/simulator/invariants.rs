@@ -34,6 +34,14 @@ pub enum Invariant {
     Progress,
     /// One time brings a bounded number of actions, and a life a bounded number of turns.
     BoundedActions,
+    /// Asked again without an event, the supervisor wants nothing more.
+    Idempotence,
+    /// A stop ends within a bound that follows from plan and faults.
+    BoundedStop,
+    /// The same world goes the same way.
+    Determinism,
+    /// The supervisor takes no memory after it was made.
+    NoGrowth,
     /// Only so many containers come up at one time.
     StartSpread,
     /// An essential pod helps itself as often as its escalation says, and no more.
@@ -42,7 +50,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them, in the order of docs/invariants.md.
-    pub const ALL: [Invariant; 16] = [
+    pub const ALL: [Invariant; 20] = [
         Invariant::InitOrder,
         Invariant::PodOrder,
         Invariant::PodLife,
@@ -57,6 +65,10 @@ impl Invariant {
         Invariant::NothingLeft,
         Invariant::Progress,
         Invariant::BoundedActions,
+        Invariant::Idempotence,
+        Invariant::BoundedStop,
+        Invariant::Determinism,
+        Invariant::NoGrowth,
         Invariant::StartSpread,
         Invariant::Escalation,
     ];
@@ -78,6 +90,10 @@ impl Invariant {
             Invariant::NothingLeft => "nothing-left",
             Invariant::Progress => "progress",
             Invariant::BoundedActions => "bounded-actions",
+            Invariant::Idempotence => "idempotence",
+            Invariant::BoundedStop => "bounded-stop",
+            Invariant::Determinism => "determinism",
+            Invariant::NoGrowth => "no-growth",
             Invariant::StartSpread => "start-spread",
             Invariant::Escalation => "escalation",
         }

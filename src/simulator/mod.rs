@@ -24,6 +24,7 @@
 //! | `goals` | (list) what each stop is for: "exit", "power-off", "halt", "reboot", "rescue" | "exit" |
 //! | `has-no-watchdog` | whether the machine file's watchdog is not running, as for an ordinary process | false |
 //! | `shows-probes` | whether the log has a line for each try of a probe | false |
+//! | `tells-together` | whether all events of one time are told before anything is decided | false |
 //! | **`[manager]`** | a service manager; with it the log has a line for each message to it | none |
 //! | `watchdog` | the silence after which it would end us | none |
 //! | `deaf-from`, `deaf-until` | when it loses what it is told | never |
@@ -35,6 +36,8 @@
 //! | `create-takes`, `start-takes`, `removal-takes` | duration of the runtime's call | 20, 5, 10 ms |
 //! | `create-fails`, `start-fails`, `removal-fails` | times | 0 |
 //! | `create-hangs`, `start-hangs`, `removal-hangs` | times; such a call ends when it is killed | 0 |
+//! | `creates`, `starts`, `removals` | list of how each of these calls goes, before the above count: "works", "fails", "fails-at-once", "hangs", "outruns-kill" (hangs, and has worked when it is killed) | none |
+//! | `dies-in-create` | times that the first process is gone as soon as `create` has returned | 0 |
 //! | `dies-in-start` | times that the first process ends 1 ms before `start` returns (1 ms after it began, if it hangs) | 0 |
 //! | `start-delay` | how long its command runs until it says that it has started | 0 |
 //! | `runs` | (list) how long its command runs: duration or "forever" | init container: 1 s, others: forever |
@@ -45,6 +48,7 @@
 //! | `ignores-sigterm` | whether only SIGKILL ends it | false |
 //! | `stops-after` | time from SIGTERM to its end | 100 ms |
 //! | `stops-with` | how it ends after SIGTERM | 0 |
+//! | `killed-after` | time from SIGKILL to its end | 1 ms |
 //! | `unkillable` | whether not even SIGKILL ends it (uninterruptible sleep) | false |
 //! | `changes` | list of times at which its configuration changes | none |
 //! | `post-start`, `pre-stop` | (list) how this hook goes, if it is no sleep: "1s", "fails after 1s", "never" | "1ms" |
@@ -64,35 +68,42 @@ mod axis;
 mod body;
 pub mod casting;
 pub mod chart;
+mod due;
+mod facts;
 mod ink;
 mod intervention;
 pub mod invariants;
 mod legend;
+mod names;
 pub mod notation;
+mod pod_witness;
 pub mod recorder;
 pub mod recording;
 pub mod script;
 pub mod timeline;
 pub mod transcript;
+mod volumes;
 mod witness;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use self::body::{Body, Call};
-use self::invariants::{Broken, Invariant};
+use self::body::Body;
+use self::invariants::{Broken, Invariant, require};
+use self::names::{about, pod_of};
+pub use self::names::{container_of, event_name, path};
 use self::script::{ContainerScript, Detour, PodScript, Script};
 use self::timeline::{Clock, Entry, Subject, What};
 use self::witness::Witness;
-use crate::config::plan::{ContainerId, Plan, PodId};
+use crate::config::plan::{ContainerId, Plan};
 use crate::protocol::sd_notify;
 use crate::supervisor::action::Action;
 use crate::supervisor::announcer::Announcer;
 use crate::supervisor::event::{ContainerEvent, Event, Goal};
-use crate::supervisor::hook::HookKind;
 use crate::supervisor::probe::{Outcome, ProbeKind};
 use crate::supervisor::record::{ExitStatus, Instance, failure};
+use crate::supervisor::report::Report;
 use crate::supervisor::{Outcome as Exit, Supervisor};
 use crate::time::Instant;
 
@@ -102,6 +113,10 @@ const ACTIONS_MAX: usize = 10_000;
 
 /// Turns that one life of a world may have before it counts as endless.
 const TURNS_MAX: usize = 200_000;
+
+/// Deadlines in a row at which nothing may be found to do. One may be: a pod's grace period that
+/// is over when nothing of the pod is left to be told.
+const IDLE_TURNS_MAX: usize = 64;
 
 /// How long a killed process or call takes to end, and a probe to be answered.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -115,8 +130,8 @@ enum Happening {
     Ends(Event),
     /// A container says something of itself.
     Says(ContainerId, Instance, String),
-    /// A runtime call has ended; it is this one, unless it was killed.
-    CallReturns(ContainerId, Call),
+    /// The runtime call of this number has ended.
+    CallReturns(ContainerId, u64),
     /// Its command says that it has started.
     Starts(ContainerId, Instance),
     Dies(ContainerId, Instance, ExitStatus),
@@ -145,6 +160,10 @@ pub struct World {
     /// Gives every happening and call its number.
     count: u64,
     turns: usize,
+    /// Actions up to now.
+    actions: u64,
+    /// Turns in a row in which nothing had happened and nothing was done.
+    idle_turns: usize,
     /// How often each kind of event has happened, if any is to take a detour.
     seen: BTreeMap<(Subject, &'static str), u32>,
     witness: Witness,
@@ -206,6 +225,8 @@ impl World {
             happenings: BTreeMap::new(),
             count: 0,
             turns: 0,
+            actions: 0,
+            idle_turns: 0,
             seen: BTreeMap::new(),
             witness: Witness::new(Rc::clone(&plan)),
             announcer: script.manager.as_ref().map(|manager| Announcer::new(manager.watchdog)),
@@ -306,10 +327,6 @@ impl World {
             let text = "everything sleeps for ever, but pods have not ended".to_owned();
             return Err(Broken::new(Invariant::Progress, text));
         };
-        if self.began && self.supervisor.next_deadline().is_some_and(|at| at <= self.now) {
-            let text = "a deadline that has passed is still waited for".to_owned();
-            return Err(Broken::new(Invariant::Progress, text));
-        }
         self.turns += 1;
         if self.turns > TURNS_MAX {
             return Err(Broken::new(Invariant::BoundedActions, format!("no end after {TURNS_MAX} turns")));
@@ -319,21 +336,40 @@ impl World {
             self.began = true;
             self.perform_all()?;
             self.tell_manager();
+            self.check_turn()?;
             return Ok(Some(next));
         }
+        let actions_before = self.actions;
+        let has_events = self.happenings.keys().next().is_some_and(|(at, _)| *at <= next);
         if self.timeline.is_some() {
             self.times.push(next);
         }
-        // As the loop of the program does: events before deadlines.
-        while let Some(entry) = self.happenings.first_entry() {
-            if entry.key().0 > self.now {
+        loop {
+            // As the loop of the program does: events before deadlines.
+            while let Some(entry) = self.happenings.first_entry() {
+                if entry.key().0 > self.now {
+                    break;
+                }
+                let happening = entry.remove();
+                self.happen(happening)?;
+            }
+            self.perform_all()?;
+            // What failed at once.
+            if self.happenings.keys().next().is_none_or(|(at, _)| *at > self.now) {
                 break;
             }
-            let happening = entry.remove();
-            self.happen(happening)?;
         }
-        self.perform_all()?;
         self.tell_manager();
+        // The announcer's deadlines are its own affair.
+        if has_events || self.actions > actions_before || self.announcer.is_some() {
+            self.idle_turns = 0;
+        } else {
+            self.idle_turns += 1;
+            require(Invariant::Progress, self.idle_turns <= IDLE_TURNS_MAX, || {
+                format!("{IDLE_TURNS_MAX} deadlines in a row at which nothing was done")
+            })?;
+        }
+        self.check_turn()?;
         Ok(Some(next))
     }
 
@@ -384,8 +420,9 @@ impl World {
             self.witness.note_stop_request();
         }
         self.deliver(event)?;
+        self.perform_all()?;
         self.tell_manager();
-        Ok(())
+        self.check_turn()
     }
 
     /// Takes steps to the end, or until the script stops looking.
@@ -446,14 +483,10 @@ impl World {
     fn perform_all(&mut self) -> Result<(), Broken> {
         for _ in 0..ACTIONS_MAX {
             let Some(action) = self.supervisor.next_action(self.now) else { return Ok(()) };
+            self.actions += 1;
             self.witness.check(&action, &self.bodies, self.now)?;
             match action {
-                Action::Report(report) => {
-                    if self.timeline.is_some() {
-                        let text = report.text(&self.supervisor);
-                        self.say(Subject::World, || What::Reported { report, text });
-                    }
-                }
+                Action::Report(report) => self.say_report(report),
                 Action::SetUpPod(id) => self.set_up(id)?,
                 Action::TearDownPod(id) => self.tear_down(id)?,
                 Action::Container(id, instance, action) => self.act(id, instance, action)?,
@@ -492,7 +525,7 @@ impl World {
                 let notice = sd_notify::parse(message.as_bytes());
                 self.emit(Event::Container(id, instance, ContainerEvent::Notified(notice)))
             }
-            Happening::CallReturns(id, call) => self.end_call(id, call),
+            Happening::CallReturns(id, number) => self.end_call(id, number),
             Happening::Starts(id, instance) => {
                 if at(&self.bodies, id.index())?.runs_as(instance) {
                     self.say(Subject::Container(id), || What::Started);
@@ -545,7 +578,15 @@ impl World {
     fn deliver(&mut self, event: Event) -> Result<(), Broken> {
         self.witness.note(&event, &self.bodies, self.now)?;
         self.supervisor.handle(event, self.now);
-        self.perform_all()
+        if !self.script.tells_together {
+            return self.perform_all();
+        }
+        // Reports are worded from the records, before these change again.
+        while let Some(report) = self.supervisor.next_report() {
+            self.witness.check(&Action::Report(report), &self.bodies, self.now)?;
+            self.say_report(report);
+        }
+        Ok(())
     }
 
     fn schedule(&mut self, at: Instant, happening: Happening) {
@@ -553,41 +594,17 @@ impl World {
         self.happenings.insert((at, self.count), happening);
     }
 
+    fn say_report(&mut self, report: Report) {
+        if self.timeline.is_some() {
+            let text = report.text(&self.supervisor);
+            self.say(Subject::World, || What::Reported { report, text });
+        }
+    }
+
     fn say(&mut self, of: Subject, what: impl FnOnce() -> What) {
         if let Some(timeline) = &mut self.timeline {
             timeline.push(Entry { at: self.now, of, what: what() });
         }
-    }
-}
-
-// Pods.
-impl World {
-    fn set_up(&mut self, id: PodId) -> Result<(), Broken> {
-        self.say(Subject::Pod(id), || What::SetsUp);
-        let script = at(&self.pod_scripts, id.index())?;
-        let counts = at_mut(&mut self.pods, id.index())?;
-        counts.set_ups += 1;
-        let event = if counts.set_ups <= script.set_up_fails {
-            Event::PodSetUpFailed(id, failure("no space left on device"))
-        } else {
-            Event::PodSetUp(id)
-        };
-        self.schedule(self.now.after(script.set_up_takes), Happening::Ends(event));
-        Ok(())
-    }
-
-    fn tear_down(&mut self, id: PodId) -> Result<(), Broken> {
-        self.say(Subject::Pod(id), || What::TearsDown);
-        let script = at(&self.pod_scripts, id.index())?;
-        let counts = at_mut(&mut self.pods, id.index())?;
-        counts.tear_downs += 1;
-        let event = if counts.tear_downs <= script.tear_down_fails {
-            Event::PodTearDownFailed(id, failure("device or resource busy"))
-        } else {
-            Event::PodTornDown(id)
-        };
-        self.schedule(self.now.after(MOMENT), Happening::Ends(event));
-        Ok(())
     }
 }
 
@@ -602,65 +619,4 @@ fn at_mut<T>(table: &mut [T], index: usize) -> Result<&mut T, Broken> {
 
 fn foreign(index: usize) -> Broken {
     Broken::new(Invariant::FittingActions, format!("the plan has nothing at position {index}"))
-}
-
-fn pod_of(plan: &Plan, name: &str) -> Option<PodId> {
-    let index = plan.pods.iter().position(|pod| pod.name == name)?;
-    u8::try_from(index).ok().map(PodId)
-}
-
-/// The container that is named so, `<pod>/<container>`.
-pub fn container_of(plan: &Plan, name: &str) -> Option<ContainerId> {
-    let (pod, container) = name.split_once('/')?;
-    let pod = pod_of(plan, pod)?;
-    let index = plan.containers.iter().position(|it| it.pod == pod && it.name == container)?;
-    u16::try_from(index).ok().map(ContainerId)
-}
-
-/// The name of a container, `<pod>/<container>`.
-pub fn path(plan: &Plan, id: ContainerId) -> String {
-    let names = || {
-        let container = plan.containers.get(id.index())?;
-        Some(format!("{}/{}", plan.pods.get(container.pod.index())?.name, container.name))
-    };
-    names().unwrap_or_default()
-}
-
-/// What an event is about.
-fn about(event: &Event) -> Subject {
-    match event {
-        Event::PodSetUp(id)
-        | Event::PodSetUpFailed(id, _)
-        | Event::PodTornDown(id)
-        | Event::PodTearDownFailed(id, _) => Subject::Pod(*id),
-        Event::Container(id, ..) | Event::ContainerChanged(id) => Subject::Container(*id),
-        Event::StopRequested(_) => Subject::World,
-    }
-}
-
-/// The name of an event in a script.
-pub fn event_name(event: &Event) -> &'static str {
-    match event {
-        Event::PodSetUp(_) => "set-up",
-        Event::PodSetUpFailed(..) => "set-up-failed",
-        Event::PodTornDown(_) => "torn-down",
-        Event::PodTearDownFailed(..) => "tear-down-failed",
-        Event::StopRequested(_) => "stop-requested",
-        Event::ContainerChanged(_) => "container-changed",
-        Event::Container(_, _, event) => match event {
-            ContainerEvent::Created => "created",
-            ContainerEvent::CreateFailed(_) => "create-failed",
-            ContainerEvent::Started => "started",
-            ContainerEvent::StartFailed(_) => "start-failed",
-            ContainerEvent::Exited(_) => "exited",
-            ContainerEvent::Removed => "removed",
-            ContainerEvent::RemoveFailed(_) => "remove-failed",
-            ContainerEvent::Probed(..) => "probed",
-            ContainerEvent::Notified(_) => "notified",
-            ContainerEvent::HookEnded(HookKind::PostStart, _) => "post-start-ended",
-            ContainerEvent::HookEnded(HookKind::PreStop, _) => "pre-stop-ended",
-            ContainerEvent::TerminationMessage(_) => "termination-message",
-            ContainerEvent::LastLines(_) => "last-lines",
-        },
-    }
 }

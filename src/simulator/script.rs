@@ -40,6 +40,9 @@ pub struct Script {
     pub detours: Vec<Detour>,
     /// Whether such an event need not happen at all.
     pub detours_may_be_missed: bool,
+    /// Whether all that happens at one time is told before anything is decided, as the program's
+    /// loop does. Else something is decided after each event.
+    pub tells_together: bool,
 }
 
 /// A service manager that is told what goes on.
@@ -79,6 +82,14 @@ pub struct ContainerScript {
     pub start_fails: u32,
     /// Starts that hang until they are killed.
     pub start_hangs: u32,
+    /// How each `create` goes, one by one; those beyond go as the counts above say.
+    pub creates: Vec<CallResult>,
+    /// How each `start` goes.
+    pub starts: Vec<CallResult>,
+    /// How each removal goes.
+    pub removals: Vec<CallResult>,
+    /// Times that the first process is gone as soon as `create` has returned.
+    pub dies_in_create: u32,
     /// Times that the first process ends just before `start` returns.
     pub dies_in_start: u32,
     /// Duration of the removal.
@@ -105,6 +116,8 @@ pub struct ContainerScript {
     pub stops_after: Duration,
     /// How it ends after the stop signal.
     pub stops_with: ExitStatus,
+    /// Time from SIGKILL to its end.
+    pub killed_after: Duration,
     /// Whether not even SIGKILL ends it.
     pub unkillable: bool,
     /// When its configuration changes.
@@ -130,6 +143,21 @@ pub struct HookScript {
     pub takes: Option<Duration>,
     /// Whether it fails then.
     pub fails: bool,
+}
+
+/// How a call of the runtime goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallResult {
+    /// It does what it should.
+    Works,
+    /// It fails after its time.
+    Fails,
+    /// It cannot even be made.
+    FailsAtOnce,
+    /// It lasts until it is killed, and has failed then.
+    Hangs,
+    /// It lasts until it is killed, and has done its work by then.
+    OutrunsKill,
 }
 
 /// For each run, the last for all further ones: from which age on a probe gets which answer.
@@ -176,6 +204,10 @@ impl Default for ContainerScript {
             removal_takes: millis(10),
             removal_fails: 0,
             removal_hangs: 0,
+            creates: Vec::new(),
+            starts: Vec::new(),
+            removals: Vec::new(),
+            dies_in_create: 0,
             runs: None,
             start_delay: Duration::ZERO,
             exits: vec![ExitStatus::Code(0)],
@@ -185,6 +217,7 @@ impl Default for ContainerScript {
             ignores_sigterm: false,
             stops_after: millis(100),
             stops_with: ExitStatus::Code(0),
+            killed_after: millis(1),
             unkillable: false,
             changes: Vec::new(),
             startup: Vec::new(),
@@ -205,6 +238,21 @@ impl Script {
 }
 
 impl ContainerScript {
+    /// How the create number `nth` (from 1) goes.
+    pub(super) fn create(&self, nth: u32) -> CallResult {
+        result(&self.creates, nth, self.create_hangs, self.create_fails)
+    }
+
+    /// How the start number `nth` (from 1) goes.
+    pub(super) fn start(&self, nth: u32) -> CallResult {
+        result(&self.starts, nth, self.start_hangs, self.start_fails)
+    }
+
+    /// How the removal number `nth` (from 1) goes.
+    pub(super) fn removal(&self, nth: u32) -> CallResult {
+        result(&self.removals, nth, self.removal_hangs, self.removal_fails)
+    }
+
     /// How a hook goes in run number `run` (from 0).
     pub(super) fn hook(&self, kind: HookKind, run: usize) -> HookScript {
         let series = match kind {
@@ -224,6 +272,16 @@ impl ContainerScript {
         let answers = answers.get(run).or(answers.last()).map_or(&[][..], Vec::as_slice);
         let answer = answers.iter().rev().find(|(from, _)| *from <= age);
         answer.map_or(Answer::Is(Outcome::Success), |(_, answer)| *answer)
+    }
+}
+
+fn result(results: &[CallResult], nth: u32, hangs: u32, fails: u32) -> CallResult {
+    let position = usize::try_from(nth.saturating_sub(1)).unwrap_or(usize::MAX);
+    match results.get(position) {
+        Some(result) => *result,
+        None if nth <= hangs => CallResult::Hangs,
+        None if nth <= fails => CallResult::Fails,
+        None => CallResult::Works,
     }
 }
 
@@ -249,6 +307,7 @@ impl Script {
             until: table.duration("until")?.map(|it| Instant::ZERO.after(it)),
             has_no_watchdog: table.flag("has-no-watchdog")?,
             shows_probes: table.flag("shows-probes")?,
+            tells_together: table.flag("tells-together")?,
             ..Script::default()
         };
         let restarts = table.durations("supervisor-restarts")?.unwrap_or_default();
@@ -308,6 +367,10 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
         removal_takes: keys.duration("removal-takes")?.unwrap_or(default.removal_takes),
         removal_fails: keys.times("removal-fails")?,
         removal_hangs: keys.times("removal-hangs")?,
+        creates: keys.each("creates", call_result)?.unwrap_or_default(),
+        starts: keys.each("starts", call_result)?.unwrap_or_default(),
+        removals: keys.each("removals", call_result)?.unwrap_or_default(),
+        dies_in_create: keys.times("dies-in-create")?,
         runs: keys.each("runs", |text| match text {
             "forever" => Ok(None),
             _ => duration(text).map(Some),
@@ -320,6 +383,7 @@ fn read_container(mut keys: Keys) -> Result<ContainerScript, String> {
         ignores_sigterm: keys.flag("ignores-sigterm")?,
         stops_after: keys.duration("stops-after")?.unwrap_or(default.stops_after),
         stops_with: keys.text("stops-with")?.map_or(Ok(default.stops_with), |text| status(&text))?,
+        killed_after: keys.duration("killed-after")?.unwrap_or(default.killed_after),
         unkillable: keys.flag("unkillable")?,
         changes: keys
             .durations("changes")?
@@ -508,6 +572,17 @@ fn status(text: &str) -> Result<ExitStatus, String> {
         None if text == "unknown" => Ok(ExitStatus::Unknown),
         None => number(text).map(ExitStatus::Code),
     }
+}
+
+fn call_result(text: &str) -> Result<CallResult, String> {
+    Ok(match text {
+        "works" => CallResult::Works,
+        "fails" => CallResult::Fails,
+        "fails-at-once" => CallResult::FailsAtOnce,
+        "hangs" => CallResult::Hangs,
+        "outruns-kill" => CallResult::OutrunsKill,
+        _ => return Err(format!("`{text}` is not how a call goes")),
+    })
 }
 
 fn goal(text: &str) -> Result<Goal, String> {

@@ -6,11 +6,11 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use super::body::{Body, Call, CallKind, Process};
+use super::facts::{Facts, PodFacts, Tries};
 use super::invariants::{Broken, Invariant, require};
 use super::{at, at_mut, path};
 use crate::config::plan::{
-    Container, ContainerId, OnFailure, Operator, Plan, Pod, PodId, RestartAction, RestartPolicy, RestartRule,
-    Role,
+    Container, ContainerId, Operator, Plan, Pod, PodId, RestartAction, RestartPolicy, RestartRule, Role,
 };
 use crate::limits::GRACE_MIN;
 use crate::supervisor::action::{Action, ContainerAction};
@@ -23,63 +23,15 @@ use crate::supervisor::record::{Exit, ExitStatus, StopReason};
 use crate::supervisor::report::Report;
 use crate::time::Instant;
 
-/// What is known of one container.
-#[derive(Clone, Debug, Default)]
-struct Facts {
-    /// An init container has ended with 0, a sidecar was initialised: what is behind may start.
-    passed: bool,
-    /// Its startup probe has succeeded, in whichever instance.
-    startup_succeeded: bool,
-    /// It has said that it is ready, in whichever instance.
-    said_ready: bool,
-    /// How the newest instance that ran has ended, and when.
-    exit: Option<(Exit, Instant)>,
-    /// Whether it is that end which the next instance comes after, and not a start that failed.
-    exit_is_newest: bool,
-    /// Of this instance: it could not be created or started.
-    start_failed: bool,
-    /// The pause that the next restart after an exit has to keep, and when the last one was.
-    pause: Option<(Instant, Duration)>,
-    sigterm_at: Option<Instant>,
-    /// Of this instance: a probe had it stopped.
-    stopped_by_probe: bool,
-    /// It was created, and has neither started nor failed to.
-    comes_up: bool,
-    /// Its configuration has changed since this instance was created.
-    changed: bool,
-    /// All containers of the pod are restarted, and so is this one, whatever its policy.
-    restarts_anyway: bool,
-    /// Of this instance: which probe or hook had it stopped alone, and so with which grace period.
-    stopped_alone: Option<Duration>,
-    /// Of this instance: when its pre-stop hook was begun.
-    pre_stop_at: Option<Instant>,
-    /// It was created at least once.
-    was_created: bool,
-    /// Of this instance: its post-start hook has ended, well or not.
-    post_start_ended: bool,
-    left_behind: bool,
-}
-
-#[derive(Clone, Debug, Default)]
-struct PodFacts {
-    is_up: bool,
-    /// When it began to stop, and when its grace period ends.
-    stops: Option<(Instant, Instant)>,
-    torn_down: bool,
-    left_behind: bool,
-    /// All its containers are stopped to be started again, and none has been yet.
-    restarts_all: bool,
-}
-
 /// See the top of this file.
 pub(super) struct Witness {
-    plan: Rc<Plan>,
-    facts: Vec<Facts>,
-    pods: Vec<PodFacts>,
+    pub(super) plan: Rc<Plan>,
+    pub(super) facts: Vec<Facts>,
+    pub(super) pods: Vec<PodFacts>,
     /// For each pod: when containers of it were restarted, and when it was as a whole.
-    restarts: Vec<(Vec<Instant>, Vec<Instant>)>,
-    stop_requests: u32,
-    given_up: bool,
+    pub(super) restarts: Vec<(Vec<Instant>, Vec<Instant>)>,
+    pub(super) stop_requests: u32,
+    pub(super) given_up: bool,
 }
 
 impl Witness {
@@ -91,6 +43,13 @@ impl Witness {
             stop_requests: 0,
             given_up: false,
             plan,
+        }
+    }
+
+    /// The supervisor knows more of a pod's former life than is known here.
+    pub(super) fn note_restored(&mut self, id: PodId) {
+        if let Some(facts) = self.pods.get_mut(id.index()) {
+            facts.is_restored = true;
         }
     }
 
@@ -116,7 +75,10 @@ impl Witness {
     pub(super) fn note(&mut self, event: &Event, bodies: &[Body], now: Instant) -> Result<(), Broken> {
         match event {
             Event::PodSetUp(id) => at_mut(&mut self.pods, id.index())?.is_up = true,
-            Event::PodTornDown(id) => at_mut(&mut self.pods, id.index())?.torn_down = true,
+            Event::PodTornDown(id) => {
+                let facts = at_mut(&mut self.pods, id.index())?;
+                facts.torn_down |= facts.tear_down_asked;
+            }
             Event::PodSetUpFailed(..) | Event::PodTearDownFailed(..) | Event::StopRequested(_) => {}
             Event::ContainerChanged(id) => {
                 let body = at(bodies, id.index())?;
@@ -129,6 +91,9 @@ impl Witness {
                 let body = at(bodies, id.index())?;
                 if body.instance == *instance && body.exists {
                     self.note_of_container(*id, body, event, now)?;
+                }
+                if let (ContainerEvent::Removed, true) = (event, body.instance == *instance) {
+                    at_mut(&mut self.facts, id.index())?.removed_at.get_or_insert(now);
                 }
             }
         }
@@ -146,36 +111,59 @@ impl Witness {
         let facts = at_mut(&mut self.facts, id.index())?;
         facts.comes_up &= matches!(event, ContainerEvent::Created);
         match event {
-            ContainerEvent::Started if container.role == Role::Sidecar && body.runs() => {
-                facts.passed |= container.probes.startup.is_none()
+            ContainerEvent::Started => {
+                let is_first = facts.started_at.is_none();
+                facts.started_at.get_or_insert(now);
+                let gate = container.role == Role::Sidecar || container.role == Role::Main;
+                if gate
+                    && body.runs()
+                    && container.probes.startup.is_none()
                     && container.probes.notify.is_none()
-                    && container.hooks.post_start.is_none();
+                    && container.hooks.post_start.is_none()
+                {
+                    facts.initialised_at.get_or_insert(now);
+                    facts.passed |= container.role == Role::Sidecar;
+                }
+                // That it ended may be known before that it began; it counts from then on.
+                if let Some((_, at)) = facts.exit.as_mut().filter(|_| facts.exit_is_newest && is_first) {
+                    *at = now;
+                }
+                facts.passed |= facts.exit_is_newest && has_succeeded(container.role, facts.exit);
             }
-            ContainerEvent::Probed(ProbeKind::Startup, Outcome::Success, _) if body.runs() => {
-                facts.passed |= container.probes.notify.is_none() || facts.said_ready;
-                facts.startup_succeeded = true;
+            ContainerEvent::Probed(kind, outcome, _) => {
+                if let Some(tries) = tries_mut(facts, *kind) {
+                    tries.under_way = false;
+                }
+                if (*kind, *outcome, body.runs()) == (ProbeKind::Startup, Outcome::Success, true) {
+                    facts.passed |= container.probes.notify.is_none() || facts.said_ready;
+                    facts.startup_succeeded = true;
+                    if container.probes.notify.is_none() {
+                        facts.initialised_at.get_or_insert(now);
+                    }
+                }
             }
             ContainerEvent::Notified(notice) if notice.ready && body.runs() => {
                 facts.passed |= container.probes.startup.is_none() || facts.startup_succeeded;
                 facts.said_ready = true;
             }
+            // Nothing of its own has run yet.
+            ContainerEvent::Exited(_) if !facts.start_asked => {
+                facts.start_failed = true;
+                facts.exit_is_newest = false;
+            }
             ContainerEvent::Exited(exit) if !facts.exit_is_newest && !facts.start_failed => {
                 facts.exit = Some((*exit, now));
                 facts.exit_is_newest = true;
-                if container.role == Role::Init && *exit == ExitStatus::Code(0).into() {
-                    facts.passed = true;
-                }
+                facts.passed |= facts.started_at.is_some() && has_succeeded(container.role, facts.exit);
             }
             ContainerEvent::StartFailed(_) | ContainerEvent::CreateFailed(_) => {
                 facts.start_failed = true;
                 facts.exit_is_newest = false;
             }
-            ContainerEvent::Created
-            | ContainerEvent::Started
+            ContainerEvent::Removed
+            | ContainerEvent::Created
             | ContainerEvent::Exited(_)
-            | ContainerEvent::Removed
             | ContainerEvent::RemoveFailed(_)
-            | ContainerEvent::Probed(..)
             | ContainerEvent::TerminationMessage(_)
             | ContainerEvent::LastLines(_)
             | ContainerEvent::HookEnded(..)
@@ -187,8 +175,14 @@ impl Witness {
     /// Whether an action keeps the rules.
     pub(super) fn check(&mut self, action: &Action, bodies: &[Body], now: Instant) -> Result<(), Broken> {
         match *action {
-            Action::SetUpPod(id) => self.check_set_up(id, bodies),
-            Action::TearDownPod(id) => self.check_tear_down(id, bodies),
+            Action::SetUpPod(id) => {
+                at_mut(&mut self.pods, id.index())?.set_up_asked = true;
+                self.check_set_up(id, bodies)
+            }
+            Action::TearDownPod(id) => {
+                at_mut(&mut self.pods, id.index())?.tear_down_asked = true;
+                self.check_tear_down(id, bodies)
+            }
             Action::Container(id, instance, action) => {
                 let body = at(bodies, id.index())?;
                 let checked = if let ContainerAction::Create { .. } = action {
@@ -200,7 +194,9 @@ impl Witness {
                         })
                         .and_then(|()| self.check_create(id, bodies, now))
                 } else {
-                    require(Invariant::FittingActions, body.exists, || "nothing of it exists".to_owned())
+                    let is_known = at(&self.facts, id.index())?.removed_at.is_some();
+                    let exists = body.exists || !is_known;
+                    require(Invariant::FittingActions, exists, || "nothing of it exists".to_owned())
                         .and_then(|()| {
                             require(Invariant::FittingActions, body.instance == instance, || {
                                 "the instance is another one".to_owned()
@@ -233,21 +229,37 @@ impl Witness {
     ) -> Result<(), Broken> {
         let body = at(bodies, id.index())?;
         match action {
-            ContainerAction::Start => self.check_start(id, body),
+            ContainerAction::Start => {
+                self.check_start(id, body)?;
+                at_mut(&mut self.facts, id.index())?.start_asked = true;
+                Ok(())
+            }
             ContainerAction::Stop => self.check_stop(id, bodies, now),
-            ContainerAction::Kill => self.check_kill(id, body, now),
+            ContainerAction::Kill => {
+                self.check_kill(id, body, now)?;
+                at_mut(&mut self.facts, id.index())?.killed = true;
+                Ok(())
+            }
             ContainerAction::Remove => {
                 require(Invariant::FittingActions, !body.runs(), || "it still runs".to_owned())
             }
             ContainerAction::Probe(kind) => {
                 let hook_ended = self.has_passed_post_start(id)?;
                 require(Invariant::HookOrder, hook_ended, || "its post-start hook lasts".to_owned())?;
-                check_probe(body, kind)
+                check_probe(body, kind)?;
+                if let Some(tries) = tries_mut(at_mut(&mut self.facts, id.index())?, kind) {
+                    *tries = Tries { begun_at: Some(now), under_way: true };
+                }
+                Ok(())
+            }
+            ContainerAction::CancelProbe(kind) => {
+                if let Some(tries) = tries_mut(at_mut(&mut self.facts, id.index())?, kind) {
+                    tries.under_way = false;
+                }
+                Ok(())
             }
             ContainerAction::Hook(kind) => self.check_hook(id, kind, body),
-            ContainerAction::CancelProbe(_)
-            | ContainerAction::CancelHook(_)
-            | ContainerAction::Create { .. } => Ok(()),
+            ContainerAction::CancelHook(_) | ContainerAction::Create { .. } => Ok(()),
         }
     }
 
@@ -295,10 +307,14 @@ impl Witness {
             at_mut(&mut self.facts, container.index())?.stopped_by_probe = true;
         }
         if let Report::HookDone { container, kind: HookKind::PostStart, .. } = *report {
-            let has_startup_probe = at(&self.plan.containers, container.index())?.probes.startup.is_some();
+            let probes = &at(&self.plan.containers, container.index())?.probes;
+            let (has_startup_probe, has_notify) = (probes.startup.is_some(), probes.notify.is_some());
             let facts = at_mut(&mut self.facts, container.index())?;
             facts.post_start_ended = true;
             facts.passed |= !has_startup_probe;
+            if !has_startup_probe && !has_notify {
+                facts.initialised_at.get_or_insert(now);
+            }
         }
         if let Report::HookFailed { container, kind: HookKind::PostStart } = *report {
             at_mut(&mut self.facts, container.index())?.post_start_ended = true;
@@ -326,74 +342,6 @@ impl Witness {
             }
         }
         Ok(())
-    }
-
-    /// Only behind pods that are ready or have succeeded.
-    fn check_set_up(&self, id: PodId, bodies: &[Body]) -> Result<(), Broken> {
-        let name = || self.pod_name(id);
-        let facts = at(&self.pods, id.index())?;
-        require(Invariant::PodLife, !facts.is_up, || format!("pod {} is set up twice", name()))?;
-        require(Invariant::PodOrder, self.stop_requests == 0, || {
-            format!("pod {} is set up after the stop was requested", name())
-        })?;
-        for other in &self.pod(id)?.after {
-            let (inits, mains) = self.containers(*other)?;
-            let exists = |it: usize| bodies.get(it).is_some_and(|body| body.exists);
-            let ended_well = |it: usize| {
-                let exit = self.facts.get(it).and_then(|facts| facts.exit);
-                !exists(it) && exit.is_some_and(|(exit, _)| exit.status == ExitStatus::Code(0))
-            };
-            let holds_up = |it: usize| {
-                let is_init = self.plan.containers.get(it).is_some_and(|it| it.role == Role::Init);
-                is_init || bodies.get(it).is_some_and(Body::runs)
-            };
-            let succeeded = mains.clone().all(ended_well) && !inits.clone().any(exists);
-            let ready = inits.chain(mains).all(holds_up);
-            require(Invariant::PodOrder, succeeded || ready, || {
-                format!("pod {} is set up before one that it is after", name())
-            })?;
-        }
-        Ok(())
-    }
-
-    fn check_tear_down(&self, id: PodId, bodies: &[Body]) -> Result<(), Broken> {
-        let (inits, mains) = self.containers(id)?;
-        for it in inits.chain(mains) {
-            let is_gone = !at(bodies, it)?.exists || at(&self.facts, it)?.left_behind;
-            require(Invariant::PodLife, is_gone, || {
-                format!("pod {} is torn down around {}", self.pod_name(id), self.name(it))
-            })?;
-        }
-        Ok(())
-    }
-
-    /// One restart more of a pod's containers.
-    fn check_container_restart(&mut self, id: PodId, now: Instant) -> Result<(), Broken> {
-        let escalation = self.pod(id)?.escalation;
-        let (of_containers, _) = at_mut(&mut self.restarts, id.index())?;
-        of_containers.push(now);
-        let Some(escalation) = escalation else { return Ok(()) };
-        of_containers.retain(|at| now.since(*at) <= escalation.window);
-        let count = of_containers.len();
-        let may = escalation.container_restarts.is_none_or(|most| count <= most);
-        require(Invariant::Escalation, may, || format!("{count} restarts of containers within the window"))
-    }
-
-    /// One restart more of a whole pod.
-    fn check_pod_restart(&mut self, id: PodId, now: Instant) -> Result<(), Broken> {
-        let pod = at(&self.plan.pods, id.index())?;
-        let (of_containers, of_pod) = at_mut(&mut self.restarts, id.index())?;
-        of_containers.clear();
-        of_pod.push(now);
-        if pod.on_failure == OnFailure::Restart {
-            return Ok(());
-        }
-        let escalation = pod.escalation.and_then(|it| Some((it.pod_restarts?, it.window)));
-        let may = escalation.is_some_and(|(most, window)| {
-            of_pod.retain(|at| now.since(*at) <= window);
-            of_pod.len() <= most
-        });
-        require(Invariant::Escalation, may, || format!("pod {} is started anew too often", pod.name))
     }
 
     /// The first container that is created after all of its pod were to be restarted: whether
@@ -477,17 +425,17 @@ impl Witness {
             };
             facts.pause = Some((now, delay));
         }
-        facts.exit_is_newest = false;
-        facts.start_failed = false;
-        facts.stopped_by_probe = false;
-        facts.restarts_anyway = false;
-        facts.changed = false;
-        facts.comes_up = true;
-        facts.stopped_alone = None;
-        facts.pre_stop_at = None;
-        facts.post_start_ended = false;
-        facts.was_created = true;
-        facts.sigterm_at = None;
+        facts.start_failures = if facts.start_failed { facts.start_failures.saturating_add(1) } else { 0 };
+        // The rest is about the former instance.
+        *facts = Facts {
+            passed: facts.passed,
+            exit: facts.exit,
+            start_failures: facts.start_failures,
+            pause: facts.pause,
+            was_created: true,
+            comes_up: true,
+            ..Facts::default()
+        };
         Ok(())
     }
 
@@ -507,8 +455,19 @@ impl Witness {
         facts: &Facts,
         now: Instant,
     ) -> Result<(), Broken> {
-        let Some((exit, exited_at)) = facts.exit else { return Ok(()) };
+        let Some((_, exited_at)) = facts.exit else { return Ok(()) };
         require(Invariant::OneInstance, now >= exited_at, || "it has not ended yet".to_owned())?;
+        self.may_restart(id, container, facts)
+    }
+
+    /// Whether the policy lets a container be started again after its last exit.
+    pub(super) fn may_restart(
+        &self,
+        id: ContainerId,
+        container: &Container,
+        facts: &Facts,
+    ) -> Result<(), Broken> {
+        let Some((exit, _)) = facts.exit else { return Ok(()) };
         let well = exit.status == ExitStatus::Code(0);
         let rule = self.rule(id, exit, facts);
         let of_pod = self.pod(container.pod)?.restart_policy;
@@ -572,7 +531,9 @@ impl Witness {
     /// What runs is told first, and has its time.
     fn check_kill(&self, id: ContainerId, body: &Body, now: Instant) -> Result<(), Broken> {
         let starts = matches!(body.call, Some(Call { kind: CallKind::Start, .. }));
-        if starts || !body.runs() {
+        // Nobody is told who is not known to run: his start may have taken too long.
+        let is_known = at(&self.facts, id.index())?.started_at.is_some();
+        if starts || !body.runs() || !is_known {
             return Ok(());
         }
         let container = at(&self.plan.containers, id.index())?;
@@ -587,6 +548,8 @@ impl Witness {
         // it, but nobody here knows how long that was.
         let since = facts.pre_stop_at.unwrap_or(sigterm_at);
         let own = facts.stopped_alone.or(container.termination_grace_period);
+        // A stop that was asked for again leaves two seconds to whatever still runs.
+        let own = if self.stop_requests > 1 { Some(GRACE_MIN) } else { own };
         let own_is_over = own.is_some_and(|own| now >= since.after(own));
         let pod = at(&self.pods, container.pod.index())?;
         let is_over = match pod.stops {
@@ -642,49 +605,33 @@ impl Witness {
         Ok(())
     }
 
-    /// Whether nothing is left when the supervisor says that all has ended.
-    pub(super) fn check_end(&self, bodies: &[Body]) -> Result<(), Broken> {
-        if self.given_up {
-            return Ok(());
-        }
-        for (index, (body, facts)) in bodies.iter().zip(&self.facts).enumerate() {
-            require(Invariant::NothingLeft, !body.exists || facts.left_behind, || {
-                format!("all is said to have ended, but there still is {}", self.name(index))
-            })?;
-        }
-        for (pod, facts) in self.plan.pods.iter().zip(&self.pods) {
-            let is_gone = facts.torn_down || facts.left_behind || !facts.is_up;
-            require(Invariant::NothingLeft, is_gone, || {
-                format!("all is said to have ended, but pod {} was not torn down", pod.name)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Whether a pod that is after this one is up: until it has ended, this one is kept up too.
-    fn is_needed(&self, id: PodId) -> bool {
-        let mut pods = self.plan.pods.iter().zip(&self.pods);
-        pods.any(|(pod, facts)| pod.after.contains(&id) && facts.is_up && !facts.torn_down)
-    }
-
-    fn pod(&self, id: PodId) -> Result<&Pod, Broken> {
+    pub(super) fn pod(&self, id: PodId) -> Result<&Pod, Broken> {
         at(&self.plan.pods, id.index())
     }
 
     /// Positions of a pod's init containers and main containers.
-    fn containers(&self, id: PodId) -> Result<(Range<usize>, Range<usize>), Broken> {
+    pub(super) fn containers(&self, id: PodId) -> Result<(Range<usize>, Range<usize>), Broken> {
         let pod = self.pod(id)?;
         let range = |run: &Range<u16>| usize::from(run.start)..usize::from(run.end);
         Ok((range(&pod.init_containers), range(&pod.main_containers)))
     }
 
-    fn name(&self, index: usize) -> String {
+    pub(super) fn name(&self, index: usize) -> String {
         u16::try_from(index).map(|index| path(&self.plan, ContainerId(index))).unwrap_or_default()
     }
 
-    fn pod_name(&self, id: PodId) -> &str {
+    pub(super) fn pod_name(&self, id: PodId) -> &str {
         self.plan.pods.get(id.index()).map_or("?", |pod| &pod.name)
     }
+}
+
+fn has_succeeded(role: Role, exit: Option<(Exit, Instant)>) -> bool {
+    role == Role::Init && exit.is_some_and(|(exit, _)| exit == ExitStatus::Code(0).into())
+}
+
+fn tries_mut(facts: &mut Facts, kind: ProbeKind) -> Option<&mut Tries> {
+    let position = ProbeKind::ALL.iter().position(|it| *it == kind)?;
+    facts.tries.get_mut(position)
 }
 
 fn check_probe(body: &Body, kind: ProbeKind) -> Result<(), Broken> {

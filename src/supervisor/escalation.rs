@@ -102,7 +102,7 @@ pub fn will_restart(view: &PodView) -> bool {
             // Which of both is decided at its end.
             PodState::TearingDown { .. } => {
                 let has_tries = view.pod.escalation.is_some_and(|it| it.pod_restarts.is_some());
-                view.pod.on_failure == OnFailure::Restart || has_tries
+                can_be_started_anew(view) && (view.pod.on_failure == OnFailure::Restart || has_tries)
             }
             PodState::Waiting { .. }
             | PodState::SettingUp
@@ -114,10 +114,25 @@ pub fn will_restart(view: &PodView) -> bool {
 
 /// Whether a pod that has failed at `at` is started anew.
 fn is_started_anew(view: &PodView, at: Instant) -> bool {
+    if !can_be_started_anew(view) {
+        return false;
+    }
     let escalation = view.pod.escalation;
     let has_tries = escalation.and_then(|it| Some((it.pod_restarts?, it.window)));
     let again = has_tries.is_some_and(|(most, window)| view.record.recent_restarts.count(at, window) < most);
     again || view.pod.on_failure == OnFailure::Restart
+}
+
+/// Whether it would help to start a pod anew that has failed.
+///
+/// One that has not started, since a pod that it is `after` has failed for good, would fail again at
+/// once, and for ever. One of which something is left behind would have two instances of it, which is
+/// worse than none.
+fn can_be_started_anew(view: &PodView) -> bool {
+    let is_futile = matches!(view.record.stop_reason(), Some(PodStopReason::DependencyFailed(_)));
+    let is_left_behind =
+        |member: Member| member.record.state.end().is_some_and(|end| end.cause == Cause::LeftBehind);
+    !is_futile && !view.members().any(is_left_behind)
 }
 
 /// What follows for a pod. `None`: nothing, or not yet.

@@ -144,10 +144,12 @@ impl Supervisor {
             (State::Starting { give_up_at, exited: None }, ContainerEvent::Exited(exit)) => {
                 record.state = State::Starting { give_up_at, exited: Some(exit) };
             }
-            (
-                State::Created | State::PostStart { .. } | State::Running { .. },
-                ContainerEvent::Exited(exit),
-            ) => {
+            // Whatever its exit code says: of the container's own command nothing has run.
+            (State::Created, ContainerEvent::Exited(_)) => {
+                record.failure = record::failure("its first process ended before it was started");
+                self.note_end(id, Cause::StartFailed, now);
+            }
+            (State::PostStart { .. } | State::Running { .. }, ContainerEvent::Exited(exit)) => {
                 self.note_end(id, Cause::Exit { exit, stopped: None }, now);
             }
             // It has not been told yet that its pod stops.

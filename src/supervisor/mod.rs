@@ -562,6 +562,8 @@ impl Supervisor {
                 let record = self.record_mut(id)?;
                 if let State::Killing { .. } = record.state {
                     record.failure = record::failure("its processes do not die of SIGKILL");
+                } else if let State::Removing { .. } = record.state {
+                    record.failure = record::failure("its removal does not end");
                 }
                 record.state = State::Ended { end: End { at: now, cause: Cause::LeftBehind } };
                 self.left_behind = true;
