@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use outrigger::cli::{self, Command, Files, status};
 use outrigger::linux::{file_systems, kernel_modules, log_writer, pid1, unmount};
-use outrigger::{boot, outline, run, simulate};
+#[cfg(feature = "simulate")]
+use outrigger::simulate;
+use outrigger::{boot, outline, run};
 
 fn main() -> ExitCode {
     // Whatever its arguments: the kernel gives the first process those that it does not know.
@@ -29,7 +31,16 @@ fn main() -> ExitCode {
                 status::CONFIGURATION
             }
         },
+        #[cfg(feature = "simulate")]
         Command::Simulate(simulation) => simulate::simulate(simulation),
+        #[cfg(not(feature = "simulate"))]
+        Command::Simulate(_) => {
+            eprintln!(
+                "outrigger: error: cannot simulate: this program was built without it, to be small; use one that was \
+                 built for your desk"
+            );
+            status::USAGE
+        }
         Command::Run(files) => match with_environment(files) {
             Ok(files) => run::run(&files),
             Err(error) => {

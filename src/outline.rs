@@ -357,7 +357,9 @@ fn write_restarts(out: &mut String, pod: &Pod, containers: &[Container]) {
     };
     let pauses = match backoff.jitter {
         0 => pauses,
-        jitter => format!("{pauses}; each up to {} % longer by chance", f64::from(jitter) / 10.0),
+        // In thousandths.
+        jitter if jitter % 10 == 0 => format!("{pauses}; each up to {} % longer by chance", jitter / 10),
+        jitter => format!("{pauses}; each up to {}.{} % longer by chance", jitter / 10, jitter % 10),
     };
     let _ = writeln!(out, "  restarts: {policy}, {pauses}");
     let own = containers.iter().filter(|container| {

@@ -2,6 +2,8 @@
 //! pods stand, and not at which positions of the tables.
 
 use core::fmt::{self, Display};
+use core::hash::{Hash, Hasher};
+use std::hash::DefaultHasher;
 
 use super::plan::{Container, Plan, Pod, PodId};
 
@@ -43,11 +45,10 @@ impl Difference {
 /// A number for all that a pod and its containers are: another one means another pod. Good for as
 /// long as the program is the same; one that knows more keys has other numbers.
 pub fn fingerprint(plan: &Plan, pod: &Pod) -> u64 {
-    let mut text = format!("{:?}", pod_alone(pod));
-    for container in containers(plan, pod) {
-        text.push_str(&format!("{container:?}"));
-    }
-    fnv(text.as_bytes())
+    let mut hasher = DefaultHasher::new();
+    pod_alone(pod).hash(&mut hasher);
+    containers(plan, pod).for_each(|container| container.hash(&mut hasher));
+    hasher.finish()
 }
 
 /// FNV-1a with 64 bits: finds what is changed or torn by accident, not by intent.

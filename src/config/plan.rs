@@ -35,7 +35,7 @@ impl ContainerId {
 }
 
 /// Everything that is to be run on this machine.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Plan {
     /// What holds for all pods.
     pub machine: Machine,
@@ -48,7 +48,7 @@ pub struct Plan {
 }
 
 /// What the machine file says.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Machine {
     /// The OCI runtime: a name to look up in PATH or an absolute path. `None`: the first of
     /// `crun`, `runc` that PATH has.
@@ -87,7 +87,7 @@ pub struct Machine {
 }
 
 /// Amounts of what a machine has; `None` where nothing is known or said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Capacity {
     /// Bytes.
     pub memory: Option<u64>,
@@ -96,7 +96,7 @@ pub struct Capacity {
 }
 
 /// What the first process of the machine prepares before any pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Boot {
     /// The machine's host name; `None`: as the kernel has it.
     pub hostname: Option<String>,
@@ -113,7 +113,7 @@ pub struct Boot {
 
 /// What to do when the pods cannot be run at all: a broken configuration, a file system that is
 /// needed and cannot be mounted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BootFailure {
     /// Reboot.
     Reboot,
@@ -122,7 +122,7 @@ pub enum BootFailure {
 }
 
 /// A file system that is mounted at boot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FileSystem {
     /// The device, or what else its type takes for a source (`tmpfs`, `ubi0:data`).
     pub source: String,
@@ -141,7 +141,7 @@ pub struct FileSystem {
 }
 
 /// The hardware watchdog.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Watchdog {
     /// Its device node.
     pub device: PathBuf,
@@ -153,7 +153,7 @@ pub struct Watchdog {
 }
 
 /// What to do about limits that this host's cgroups cannot enforce.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CgroupPolicy {
     /// Nothing is started; the error names container and controller.
     Required,
@@ -162,7 +162,7 @@ pub enum CgroupPolicy {
 }
 
 /// Where the containers' output goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LogDestination {
     /// To our own standard output and error, each line with the container's name before it.
     Terminal,
@@ -171,7 +171,7 @@ pub enum LogDestination {
 }
 
 /// A group of containers that start, live and stop together.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Pod {
     /// RFC 1123 label, unique in the plan.
     pub name: String,
@@ -211,7 +211,7 @@ pub struct Pod {
 }
 
 /// How well a pod is protected when memory runs out (Kubernetes `qosClass`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum QosClass {
     /// It has requested all that it may use.
     Guaranteed,
@@ -222,7 +222,7 @@ pub enum QosClass {
 }
 
 /// How often an essential pod helps itself, within a window of time that ends now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Escalation {
     /// More restarts of its containers, all of them together, fail the pod: 0 to
     /// `ESCALATION_RESTARTS_MAX`. `None`: no number of them does.
@@ -235,7 +235,7 @@ pub struct Escalation {
 }
 
 /// What follows when a pod has failed for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OnFailure {
     /// Nothing; it stays failed.
     Nothing,
@@ -255,7 +255,7 @@ impl Pod {
 }
 
 /// What happens to a container that ended (Kubernetes `restartPolicy`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RestartPolicy {
     /// It is started again, whatever its exit code.
     Always,
@@ -266,7 +266,7 @@ pub enum RestartPolicy {
 }
 
 /// Growing pauses between restarts: none before the first, then `initial`, doubling up to `max`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Backoff {
     /// The pause before the second restart. Kubernetes: 10 s.
     pub initial: Duration,
@@ -279,7 +279,7 @@ pub struct Backoff {
 }
 
 /// A directory that lives as long as the pod, or comes from the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Volume {
     /// RFC 1123 label, unique in the pod.
     pub name: String,
@@ -288,7 +288,7 @@ pub struct Volume {
 }
 
 /// Where the content of a volume lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum VolumeSource {
     /// A tmpfs of at most this many bytes, empty when the pod starts.
     Memory {
@@ -302,7 +302,7 @@ pub enum VolumeSource {
 }
 
 /// One container.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Container {
     /// RFC 1123 label, unique in the pod (init and main containers together).
     pub name: String,
@@ -334,7 +334,7 @@ pub struct Container {
 
 /// Where the last words of a container come from (Kubernetes `terminationMessagePath`,
 /// `terminationMessagePolicy`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TerminationMessage {
     /// Absolute path of the file inside the container that it writes them to. `None`: it has no
     /// such file; so it is with host processes, and with bundles that do not ask for one.
@@ -344,7 +344,7 @@ pub struct TerminationMessage {
 }
 
 /// What is taken as termination message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TerminationMessagePolicy {
     /// What is in the file.
     #[default]
@@ -355,7 +355,7 @@ pub enum TerminationMessagePolicy {
 
 /// What happens to a container that ended by itself with certain exit codes (Kubernetes
 /// `restartPolicyRules`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RestartRule {
     /// What happens.
     pub action: RestartAction,
@@ -376,7 +376,7 @@ impl RestartRule {
 }
 
 /// What a [`RestartRule`] leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RestartAction {
     /// The container is started again.
     Restart,
@@ -386,7 +386,7 @@ pub enum RestartAction {
 }
 
 /// How a [`RestartRule`] compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
     /// The exit code is one of the values. An empty list matches nothing.
     In,
@@ -395,7 +395,7 @@ pub enum Operator {
 }
 
 /// The part of a container in the pod's lifecycle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// An init container that must end with 0 before anything later starts.
     Init,
@@ -406,7 +406,7 @@ pub enum Role {
 }
 
 /// What a container is made from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Image {
     /// A ready OCI bundle directory; its `config.json` is used as it is, except for the cgroup.
     Bundle(PathBuf),
@@ -418,7 +418,7 @@ pub enum Image {
 }
 
 /// A container described in the pod file.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Rootfs {
     /// Absolute path of the root file system on the host.
     pub path: PathBuf,
@@ -445,7 +445,7 @@ pub struct Rootfs {
 }
 
 /// A program of the host in a cgroup of its own.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct HostProcess {
     /// The command and its arguments, `$(NAME)` already replaced; never empty. The first is an
     /// absolute path, or a name to be looked up in the `PATH` of `env`.
@@ -459,7 +459,7 @@ pub struct HostProcess {
 }
 
 /// User and groups, as numbers: names would need the container's own files.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct User {
     /// User id.
     pub uid: u32,
@@ -468,7 +468,7 @@ pub struct User {
 }
 
 /// A volume inside a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mount {
     /// Position in [`Pod::volumes`].
     pub volume: usize,
@@ -479,7 +479,7 @@ pub struct Mount {
 }
 
 /// A device node of the host, given to a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Device {
     /// Absolute path on the host; may be missing until the container starts.
     pub path: PathBuf,
@@ -490,7 +490,7 @@ pub struct Device {
 }
 
 /// Which network a container sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Network {
     /// The host's.
     Host,
@@ -499,7 +499,7 @@ pub enum Network {
 }
 
 /// Requests (what it should have) and limits (what it may not pass).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Resources {
     /// What the kernel should leave to it under pressure.
     pub requests: Requests,
@@ -508,7 +508,7 @@ pub struct Resources {
 }
 
 /// What the kernel should leave to a container or pod under pressure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Requests {
     /// Bytes of memory that are reclaimed last.
     pub memory: Option<u64>,
@@ -517,7 +517,7 @@ pub struct Requests {
 }
 
 /// What the kernel refuses to give beyond.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Bytes of memory; beyond it the OOM killer comes.
     pub memory: Option<u64>,
@@ -528,7 +528,7 @@ pub struct Limits {
 }
 
 /// The probes of one container, at most one of each kind.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub struct Probes {
     /// Until it has succeeded once, nothing later starts and the other two do not run.
     pub startup: Option<Probe>,
@@ -541,14 +541,14 @@ pub struct Probes {
 }
 
 /// A container that speaks for itself (sd_notify(3)): it has not started before it says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Notify {
     /// After which silence, once it has started, it is taken for hung. `None`: never.
     pub watchdog_timeout: Option<Duration>,
 }
 
 /// How, how often and how patiently a container is asked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Probe {
     /// What is asked.
     pub check: Check,
@@ -568,7 +568,7 @@ pub struct Probe {
 }
 
 /// What a probe asks.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Check {
     /// A command inside the container; exit code 0 is success.
     Exec {
@@ -611,7 +611,7 @@ pub enum Check {
 }
 
 /// What is done beside a container's own command, when it begins and before it ends.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub struct Hooks {
     /// Begins when the command runs; the container has started when it has ended well.
     pub post_start: Option<Hook>,
@@ -620,7 +620,7 @@ pub struct Hooks {
 }
 
 /// What a hook does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Hook {
     /// Runs a command ([`Check::Exec`]), which fails with another exit code than 0; or makes a
     /// request ([`Check::HttpGet`]), which is done with any HTTP status. No other check.

@@ -10,7 +10,7 @@ use super::problem::{ProblemList, quote};
 use super::reader::Field;
 
 /// A signal that asks a container to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StopSignal {
     /// As the user wrote it: some signals have two names.
     name: &'static str,

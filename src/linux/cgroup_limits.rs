@@ -130,21 +130,82 @@ fn shares(millis: u64) -> u64 {
 /// the two default values (1024, 100): the straight line of before made so little of a small
 /// request that its share could not be told from none.
 fn weight(shares: u64) -> u64 {
-    match u32::try_from(shares) {
-        Ok(..=2) => 1,
-        Ok(shares @ ..262_144) => {
-            let log = f64::from(shares).log2();
-            let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a whole number from 1 to 10000"
-            )]
-            let weight = 10_f64.powf(exponent).ceil() as u64;
-            weight
+    match shares {
+        ..=2 => 1,
+        262_144.. => 10_000,
+        _ => {
+            // 10^((log² + 125 log) / 612 - 7 / 34), rounded up, where log is that to base 2. Without
+            // floating point, as those functions cost more of the program than all limits together.
+            let log = log2(shares);
+            // With 20 digits, so that the square of 18 fits.
+            let square = ((log >> 10) * (log >> 10)) >> 10;
+            let exponent = (square + 125 * log) / 612;
+            let exponent = exponent.saturating_sub(7 * ONE / 34);
+            ceil(exp2(exponent * LOG2_OF_10 / ONE))
         }
-        Ok(_) | Err(_) => 10_000,
     }
+}
+
+/// 1 as a number with 30 binary digits behind the point, as the following are.
+const ONE: u64 = 1 << 30;
+
+/// The logarithm of 10 to base 2.
+const LOG2_OF_10: u64 = 3_566_893_131;
+
+/// The powers of 2 whose exponents are 1/2, 1/4 and so on.
+const ROOTS_OF_2: [u64; 24] = roots_of_2();
+
+#[expect(clippy::indexing_slicing, reason = "done by the compiler, and it stands above")]
+const fn roots_of_2() -> [u64; 24] {
+    let mut roots = [0; 24];
+    // With 60 digits, so that the root of it has 30.
+    let mut square: u64 = 2 << 60;
+    let mut at = 0;
+    while at < roots.len() {
+        // Bit by bit from above.
+        let (mut root, mut bit) = (0_u64, ONE << 1);
+        while bit > 0 {
+            if (root | bit) * (root | bit) <= square {
+                root |= bit;
+            }
+            bit >>= 1;
+        }
+        roots[at] = root;
+        square = root << 30;
+        at += 1;
+    }
+    roots
+}
+
+/// The logarithm of a whole number from 1 to 2^31 to base 2.
+fn log2(number: u64) -> u64 {
+    let whole = number.ilog2();
+    let mut rest = (number << 30) >> whole;
+    let mut digits = u64::from(whole);
+    for _ in 0..30 {
+        rest = rest * rest / ONE;
+        let doubled = u64::from(rest >= 2 * ONE);
+        rest >>= doubled;
+        digits = digits << 1 | doubled;
+    }
+    digits
+}
+
+/// 2 to the power of `exponent`, from 1 to 2^31.
+fn exp2(exponent: u64) -> u64 {
+    let mut power = ONE;
+    for (position, root) in ROOTS_OF_2.iter().enumerate() {
+        if exponent >> (29 - position) & 1 == 1 {
+            power = power * root / ONE;
+        }
+    }
+    power << (exponent / ONE)
+}
+
+/// The next whole number; what is no more than the inexactness above one is that one.
+fn ceil(number: u64) -> u64 {
+    const INEXACTNESS: u64 = ONE >> 12;
+    number.saturating_sub(INEXACTNESS) / ONE + 1
 }
 
 fn signed(value: u64) -> i64 {
@@ -180,6 +241,17 @@ mod tests {
         assert!(!had_oom_kill(directory.path(), true));
         kill_together(directory.path());
         assert!(!directory.path().join("memory.oom.group").exists());
+    }
+
+    #[test]
+    fn weights_are_those_of_the_curve() {
+        for shares in 3..262_144_u32 {
+            let log = f64::from(shares).log2();
+            let exact = 10_f64.powf((log * log + 125.0 * log) / 612.0 - 7.0 / 34.0);
+            let weight = f64::from(u32::try_from(weight(u64::from(shares))).unwrap());
+            // The next whole number, but for what lies within the inexactness of one.
+            assert!(weight - exact > -0.002 && weight - exact < 1.0, "{shares}: {weight} for {exact}");
+        }
     }
 
     #[test]

@@ -134,6 +134,7 @@ impl KeptState {
             }
         };
         if containers.is_none() || outcome.is_err() {
+            let _ = fs::remove_file(self.directory.join(format!("{name}.new")));
             // Better none than one that tells of what was.
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {

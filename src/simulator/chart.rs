@@ -17,7 +17,7 @@ use super::transcript::{describe_pod, how_it_ends, role_name, short};
 use crate::config::plan::{ContainerId, Plan, Pod, Role};
 use crate::supervisor::probe::ProbeKind;
 use crate::supervisor::record::{Exit, ExitStatus};
-use crate::supervisor::report::Ended;
+use crate::supervisor::wording::Ended;
 
 /// Width of the picture. Heights follow from what is in it.
 pub(super) const WIDTH: Tenths = 5_600;

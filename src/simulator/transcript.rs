@@ -8,7 +8,8 @@ use super::timeline::{Subject, name};
 use super::{path, recording};
 use crate::config::plan::{ContainerId, PodId, Role};
 use crate::config::write_duration;
-use crate::supervisor::report::{Ended, Severity};
+use crate::supervisor::report::Severity;
+use crate::supervisor::wording::Ended;
 use crate::time::Instant;
 
 /// Widest column of names.

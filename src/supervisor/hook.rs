@@ -16,7 +16,8 @@ use super::Supervisor;
 use super::action::{Action, ContainerAction};
 use super::alarm::Alarm;
 use super::record::{Failure, State, StopPhase, StopReason};
-use super::report::{self, Report};
+use super::report::Report;
+use super::wording;
 use crate::config::plan::{ContainerId, Hook, Hooks};
 use crate::limits::HOOK_TIME_MAX;
 use crate::time::Instant;
@@ -151,7 +152,7 @@ impl Supervisor {
             self.report_pod(id);
             return None;
         }
-        self.observe_hook(id, kind, Err(report::hook_timed_out(hook.took(now))), now);
+        self.observe_hook(id, kind, Err(wording::hook_timed_out(hook.took(now))), now);
         match kind {
             HookKind::PostStart => self.container_action(id, ContainerAction::CancelHook(kind)),
             // It may go on beside the stop signal, and ends with its container.

@@ -13,9 +13,10 @@ use super::probe::{self, ProbeKind, Verdict, Workers};
 use super::record::{
     self, Cause, End, Failure, Instance, Record, StartStep, State, StopPhase, StopReason, Termination,
 };
-use super::report::{self, Next, Report};
+use super::report::{Next, Report};
 use super::{
-    POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, escalation, phase, remove_retry, renewal, restart, shutdown,
+    POD_RETRY, Stop, Supervisor, TEAR_DOWN_TRIES, escalation, phase, remove_retry, renewal, restart,
+    shutdown, wording,
 };
 use crate::config::plan::{ContainerId, PodId, Role, TerminationMessage, TerminationMessagePolicy};
 use crate::limits::GRACE_MIN;
@@ -247,7 +248,7 @@ impl Supervisor {
         };
         if let Some(record) = self.record_mut(id) {
             record.failed_step = Some(step);
-            record.failure = report::timed_out(name, timeout);
+            record.failure = wording::timed_out(name, timeout);
         }
         match step {
             StartStep::Create => Cause::StartFailed,

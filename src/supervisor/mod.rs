@@ -42,6 +42,7 @@ pub mod startup;
 pub mod status;
 mod stop;
 pub mod upkeep;
+pub mod wording;
 
 use core::time::Duration;
 
@@ -578,7 +579,7 @@ impl Supervisor {
                 let (container, record) = self.member_mut(id)?;
                 let timeout = container.probes.notify.and_then(|notify| notify.watchdog_timeout)?;
                 record.probes.miss_keep_alive();
-                record.failure = report::silent_for(timeout);
+                record.failure = wording::silent_for(timeout);
                 self.report(Report::Unwell { container: id });
                 None
             }
