@@ -24,7 +24,8 @@ check:
 	@scripts/install-packages cc
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) test --locked --lib --test tidy --test config --test scenarios --test conformance --test simulation
+	$(CARGO) test --locked --lib --test tidy --test config --test scenarios --test conformance --test simulation \
+	    --test states --test simulate
 
 test: check
 	@scripts/install-packages crun runc busybox strace
