@@ -95,7 +95,9 @@ fn a_failed_post_start_hook_restarts_and_tells_what_it_said() {
         let machine = machine(runtime, "TERM", "20s", &[("app", hooks)]);
         machine.script(
             "hook",
-            "[ -e /data/again ] && exit 0\ntouch /data/again\necho 'first words'; echo 'no key' >&2; exit 3",
+            // Not before the command minds the signal: a first process ignores what it does not handle.
+            "for try in $(seq 100); do [ -s /data/order ] && break; sleep 0.1; done\n\
+             [ -e /data/again ] && exit 0\ntouch /data/again\necho 'first words'; echo 'no key' >&2; exit 3",
         );
         let run = machine.run();
         run.wait_for("test/app: started, first restart");
@@ -127,6 +129,7 @@ fn a_stop_ends_a_post_start_hook_that_hangs() {
             machine.script("hook", &format!("trap '' TERM\ntouch /data/hangs\nexec {sleep}"));
             let run = machine.run();
             assert!(poll_until(PATIENCE, || machine.path("shared/hangs").exists()), "{:?}", run.lines());
+            assert!(poll_until(PATIENCE, || order(&machine).len() == 1), "{:?}", order(&machine));
             let sleeps = || process::all().into_iter().any(|pid| process::command_line(pid).contains(&sleep));
             assert!(poll_until(PATIENCE, sleeps), "{runtime}, {layout}: the hook does not sleep");
             let before = std::time::Instant::now();
