@@ -239,7 +239,7 @@ fn a_sleep_delays_the_stop_signal_that_the_container_asks_for() {
             ended.assert_status(0);
             ended.assert_order(&[
                 "test/app: stopping with its pre-stop hook",
-                "test/app: pre-stop hook done after 7",
+                "test/app: pre-stop hook done after ",
                 &format!("test/app: stopping with {name}"),
                 "test/app: completed",
             ]);
