@@ -20,6 +20,10 @@ OUTRIGGER_CARGO_ENV = \
 	CARGO_PROFILE_RELEASE_LTO="fat" \
 	CARGO_PROFILE_RELEASE_CODEGEN_UNITS="1"
 
+# The command `simulate` is for a desk.
+OUTRIGGER_CARGO_BUILD_OPTS = --no-default-features
+OUTRIGGER_CARGO_INSTALL_OPTS = --no-default-features
+
 # The crates are vendored when a package is downloaded, and a local one never
 # is; yet cargo builds with --offline. cargo prints what belongs into its
 # configuration when all crates are there.

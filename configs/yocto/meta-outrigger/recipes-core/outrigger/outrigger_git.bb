@@ -27,6 +27,9 @@ do_configure:prepend() {
     fi
 }
 
+# The command `simulate` is for a desk.
+CARGO_BUILD_FLAGS:append = " --no-default-features"
+
 # The packaging strips, and keeps what it has stripped for ${PN}-dbg.
 export CARGO_PROFILE_RELEASE_STRIP = "none"
 # OE-core's standard library is built to unwind, and rustc refuses to link it
