@@ -250,7 +250,8 @@ As the first process of a machine (PID 1) it boots that machine, whatever its ar
 
 Exit status:
   0  all is well: pods succeeded or were stopped in order, files are right
-  1  a configuration file is wrong or cannot be read; nothing was started
+  1  a configuration file is wrong or cannot be read, or the pods request more than the
+     machine has; nothing was started
   2  the command line is wrong
   3  the system refused something that is needed; nothing was started
   4  at least one pod failed
@@ -280,7 +281,8 @@ SIGHUP is a reload: the files are read again, and it is said what the next start
 
 Exit status:
   0  all pods succeeded, or were stopped in order by a signal
-  1  a configuration file is wrong or cannot be read; nothing was started
+  1  a configuration file is wrong or cannot be read, or the pods request more than the
+     machine has; nothing was started
   2  the command line is wrong
   3  the system refused something that is needed; nothing was started
   4  at least one pod failed by itself
@@ -300,19 +302,20 @@ Usage: outrigger check [OPTION…] [PATH…]
       --runtime NAME  as for `run`; not looked for
   -h, --help          print this text
 
-Nothing is started and nothing outside of these files is looked at, so files can be checked on
-any machine.
+Nothing is started. Nothing outside of these files is looked at but how much memory and how many
+processors this machine has; `capacity` in the machine file says it for another one.
 
 Exit status:
   0  the files are right
-  1  at least one is wrong or cannot be read
+  1  at least one is wrong or cannot be read, or the pods request more than the machine has
   2  the command line is wrong
 ";
 
 /// `outrigger simulate --help`
 pub const SIMULATE_HELP: &str = "\
 Shows what pods would do if their containers did what you assume: the decisions are those of
-`run`, the clock is not. Nothing is started, and nothing outside of these files is looked at.
+`run`, the clock is not. Nothing is started, and of this machine only its memory and processors
+are looked at, unless the machine file has a `capacity`.
 
 Usage: outrigger simulate [OPTION…] [PATH…]
 
@@ -330,7 +333,7 @@ Assumptions; each may be given several times:
                             (SIGSEGV), TIME after its start
   --exit C=never            it never ends by itself
   --ready C@TIME            its startup and readiness probes fail until then, and succeed
-                            from then on
+                            from then on; with `notify` it says READY=1 then
   --fail-probe C:KIND@TIME  its probe KIND (startup, liveness, readiness) fails from then on;
                             with @TIME..TIME for so long
   --oom C@TIME              the OOM killer ends it
@@ -346,9 +349,10 @@ probes succeed.
 
 Exit status:
   0  it was simulated, whatever became of the pods
-  1  a configuration file is wrong or cannot be read
+  1  a configuration file is wrong or cannot be read, or the pods request more than the
+     machine has
   2  the command line is wrong, or something is assumed that cannot be
-  3  it cannot be written
+  3  it cannot be written, or a decision broke one of outrigger's own rules
 ";
 
 #[cfg(test)]
