@@ -57,7 +57,7 @@ fn exec_hooks_run_in_the_container_before_what_waits_for_them() {
             machine.script(
                 "hook",
                 "[ $(id -u) = 1000 ] && [ $(pwd) = /data ] && [ \"$2\" = \"$NAME\" ] || exit 9\n\
-                 for try in $(seq 100); do grep -q \"$NAME\" order && break; sleep 0.1; done\n\
+                 until grep -q \"$NAME\" order; do sleep 0.1; done\n\
                  sleep 0.3; echo $1 >> order",
             );
             // For both users: root in a container has no right to write everywhere.
@@ -96,8 +96,8 @@ fn a_failed_post_start_hook_restarts_and_tells_what_it_said() {
         machine.script(
             "hook",
             // Not before the command minds the signal: a first process ignores what it does not handle.
-            "for try in $(seq 100); do [ -s /data/order ] && break; sleep 0.1; done\n\
-             [ -e /data/again ] && exit 0\ntouch /data/again\necho 'first words'; echo 'no key' >&2; exit 3",
+            "until [ -s /data/order ]; do sleep 0.1; done\n\
+             [ -e /data/again ] && exit 0\ntouch /data/again\necho 'first words' >&2; echo 'no key' >&2; exit 3",
         );
         let run = machine.run();
         run.wait_for("test/app: started, first restart");
@@ -150,7 +150,7 @@ fn a_stop_ends_a_post_start_hook_that_hangs() {
 fn a_pre_stop_hook_that_never_ends_goes_with_its_container() {
     for runtime in RUNTIMES {
         let hook = "pre-stop = { exec = { command = [\"/demo/hook\"] } }";
-        let machine = machine(runtime, "TERM", "1s", &[("app", hook)]);
+        let machine = machine(runtime, "TERM", "5s", &[("app", hook)]);
         machine.script("hook", "trap '' TERM\ntouch /data/hangs\nwhile true; do sleep 1; done");
         let run = machine.run();
         run.wait_for("pod test: ready");
@@ -159,7 +159,7 @@ fn a_pre_stop_hook_that_never_ends_goes_with_its_container() {
         ended.assert_status(0);
         ended.assert_order(&[
             "test/app: stopping with its pre-stop hook",
-            "test/app: pre-stop hook failed: it was not done after 1 s; stopping all the same",
+            "test/app: pre-stop hook failed: it was not done after 5 s; stopping all the same",
             "test/app: stopping with SIGTERM",
             "test/app: completed",
         ]);
@@ -310,7 +310,7 @@ fn a_container_and_a_probe_have_grace_periods_of_their_own() {
             ("short", "termination-grace-period = \"2s\""),
             (
                 "probed",
-                "liveness-probe = { exec = { command = [\"/demo/check\"] }, period = \"100ms\", \
+                "liveness-probe = { exec = { command = [\"/demo/check\"] }, period = \"100ms\", timeout = \"20s\", \
                  failure-threshold = 1, termination-grace-period = \"2s\" }",
             ),
         ];

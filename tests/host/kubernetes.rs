@@ -101,7 +101,9 @@ fn execute(case: &Case) -> Result<(), String> {
     let run = machine.run();
     let mut seen = Seen { names: names_of(pod), pod, begin, acted_at: None, deleted_at: None };
     for action in &case.actions {
-        seen.act(&run, split_remark(action).0).map_err(|why| format!("{action}: {why}"))?;
+        if let Err(why) = seen.act(&run, split_remark(action).0) {
+            return Err(format!("{action}: {why}\n{}", run.stop().text()));
+        }
     }
     let acted = Instant::now();
     let result = loop {

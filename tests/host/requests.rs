@@ -95,6 +95,9 @@ fn requests_become_weights_and_protection_and_decide_who_is_killed_first() {
         let own = oom_score_adj(run.pid());
         let as_given = oom_score_adj(std::process::id().try_into().unwrap());
         assert!(own == -999 || own == as_given, "{runtime}: {own}");
+        let refused =
+            run.lines().iter().any(|line| line.text.contains("is not told to spare the supervisor"));
+        assert!(refused != (own == -999), "{runtime}: {own}, and that it was refused: {refused}");
         let ended = run.stop();
         assert_eq!(ended.count("| host has 960"), 1);
     }

@@ -94,12 +94,12 @@ pub(crate) fn storms_pass_and_everything_runs_again(arch: Arch) {
     // What an instance leaves when it is removed is taken at once, else it would do for the next.
     machine.run(
         "mount -o remount,size=2m /run\n\
-         while :; do dd if=/dev/zero bs=4k >> /run/filler 2> /dev/null; usleep 1000; done & filler=$!",
+         while [ ! -e /enough ]; do dd if=/dev/zero bs=4k >> /run/filler 2> /dev/null; usleep 1000; done & filler=$!",
     );
     let full = machine.now();
     machine.wait_for_after(full, "error: restless/app: cannot start: ");
     machine.wait_for_after(full, "No space left on device");
-    machine.run("kill $filler; wait $filler; rm /run/filler");
+    machine.run("touch /enough; wait $filler; rm /run/filler");
     let free = machine.now();
     let started = machine.wait_for_after(free, "* restless/app: started");
     machine.wait_for_after(started, "* restless/app: completed");
