@@ -144,7 +144,8 @@ impl KeptState {
             }
         }
         if let Some(written) = self.written.get_mut(id.index()) {
-            *written = containers;
+            // What could not be written is tried again in the next turn.
+            *written = containers.filter(|_| outcome.is_ok());
         }
         outcome
     }
@@ -190,5 +191,36 @@ impl Host {
             }
             Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Source};
+
+    #[test]
+    fn what_could_not_be_written_is_written_when_it_can_be() {
+        let bytes = b"name = \"p\"\n[[containers]]\nname = \"app\"\nbundle = \"/b\"\n".to_vec();
+        let plan = config::load(None, &[Source { name: "p.toml".to_owned(), bytes }]).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("kept");
+        // A file where the directory belongs.
+        fs::write(&directory, "").unwrap();
+        let mut state = KeptState {
+            directory: directory.clone(),
+            boot: "boot".to_owned(),
+            written: Box::new([None]),
+            failing: false,
+            left: Vec::new(),
+            survivors: Box::new([false]),
+        };
+        let kept = || Some(vec![Kept::default()]);
+        assert!(state.write(&plan, PodId(0), "p", kept()).is_err());
+        assert_eq!(state.written[0], None, "it is not taken for written");
+        fs::remove_file(&directory).unwrap();
+        state.write(&plan, PodId(0), "p", kept()).unwrap();
+        assert!(directory.join("p").exists());
+        assert_eq!(state.written[0], kept());
     }
 }
