@@ -11,6 +11,8 @@
     reason = "clippy exempts test functions, but not what they call"
 )]
 
+mod golden;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,8 @@ use outrigger::config::plan::{Capacity, HostProcess, Image, Plan, User, VolumeSo
 use outrigger::config::{self, Source};
 use outrigger::limits;
 use outrigger::outline::outline;
+
+use self::golden::compare;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -65,21 +69,6 @@ fn load_texts(texts: &[&str]) -> Result<Plan, config::Problems> {
     let sources: Vec<Source> =
         texts.iter().enumerate().map(|(n, text)| text_source(&format!("{n}.toml"), text)).collect();
     config::load(None, &sources)
-}
-
-/// Compares with the file, or writes it if that is asked for. Gives what is wrong.
-fn compare(expected: &Path, actual: &str) -> Option<String> {
-    if std::env::var_os("UPDATE_EXPECTED").is_some() {
-        fs::write(expected, actual).unwrap();
-        return None;
-    }
-    match fs::read_to_string(expected) {
-        Err(error) => Some(format!("cannot read {}: {error}", expected.display())),
-        Ok(text) if text != actual => {
-            Some(format!("{} differs.\n--- expected\n{text}\n--- actual\n{actual}", expected.display()))
-        }
-        Ok(_) => None,
-    }
 }
 
 /// Every mistake: its files, and the file with its report.

@@ -17,6 +17,8 @@
     reason = "clippy exempts test functions, but not what they call"
 )]
 
+mod golden;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,8 @@ use outrigger::simulator::live;
 use outrigger::simulator::script::Script;
 use outrigger::supervisor::event::Goal;
 use outrigger::time::Instant;
+
+use self::golden::compare;
 
 /// One situation: its pods and how they behave.
 struct Situation {
@@ -97,21 +101,6 @@ fn log(situation: &Situation) -> Result<String, String> {
         }
     };
     Ok(format!("{}{end}\n", life.log))
-}
-
-/// Compares with the file, or writes it if that is asked for. Gives what is wrong.
-fn compare(expected: &Path, actual: &str) -> Option<String> {
-    if std::env::var_os("UPDATE_EXPECTED").is_some() {
-        fs::write(expected, actual).unwrap();
-        return None;
-    }
-    match fs::read_to_string(expected) {
-        Err(error) => Some(format!("cannot read {}: {error}", expected.display())),
-        Ok(text) if text != actual => {
-            Some(format!("{} differs.\n--- expected\n{text}\n--- actual\n{actual}", expected.display()))
-        }
-        Ok(_) => None,
-    }
 }
 
 #[test]

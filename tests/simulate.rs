@@ -15,9 +15,13 @@
     reason = "clippy exempts test functions, but not what they call"
 )]
 
+mod golden;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use self::golden::compare;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -42,21 +46,6 @@ fn simulate(words: &[&str]) -> (Option<i32>, String, String) {
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code(), text(stdout), text(stderr))
-}
-
-/// Compares with the file, or writes it if that is asked for. Gives what is wrong.
-fn compare(expected: &Path, actual: &str) -> Option<String> {
-    if std::env::var_os("UPDATE_EXPECTED").is_some() {
-        fs::write(expected, actual).unwrap();
-        return None;
-    }
-    match fs::read_to_string(expected) {
-        Err(error) => Some(format!("cannot read {}: {error}", expected.display())),
-        Ok(text) if text != actual => {
-            Some(format!("{} differs.\n--- expected\n{text}\n--- actual\n{actual}", expected.display()))
-        }
-        Ok(_) => None,
-    }
 }
 
 fn words(arguments: &Path) -> Vec<String> {
