@@ -11,9 +11,9 @@
 //! <state>/logs/                         the log files, where they are wanted; they stay
 //! ```
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -35,9 +35,7 @@ pub struct StateDirectory {
 impl StateDirectory {
     /// Makes and locks it. In the error: who uses it, or the system's reason.
     pub fn lock(path: &Path) -> Result<StateDirectory, String> {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o755);
-        builder.create(path).map_err(|error| describe("make", path, &error))?;
+        make_passable(path).map_err(|error| describe("make", path, &error))?;
         let lock = lock_file(path)?;
         Ok(StateDirectory { path: path.to_owned(), lock: Some(lock) })
     }
@@ -165,6 +163,24 @@ pub fn make_directory(path: &Path) -> Result<(), String> {
     fs::create_dir_all(path).map_err(|error| describe("make", path, &error))
 }
 
+/// Makes a directory with all above it, which everybody may pass through, whatever our umask is.
+/// What is there already stays as it is: that is somebody's choice.
+pub fn make_passable(path: &Path) -> io::Result<()> {
+    let make = || fs::DirBuilder::new().mode(0o755).create(path);
+    let made = match (make(), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            make_passable(parent)?;
+            make()
+        }
+        (made, _) => made,
+    };
+    match made {
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o755)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes a file anew.
 pub fn write_file(path: &Path, content: &[u8]) -> Result<(), String> {
     fs::write(path, content).map_err(|error| describe("write", path, &error))
@@ -190,6 +206,20 @@ mod tests {
         first.release();
         assert!(!path.exists());
         StateDirectory::lock(&path).unwrap().release();
+    }
+
+    #[test]
+    fn a_way_is_made_and_what_is_there_stays_as_it_is() {
+        let parent = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        let there = parent.path().join("there");
+        fs::DirBuilder::new().mode(0o700).create(&there).unwrap();
+        make_passable(&there.join("a/b")).unwrap();
+        make_passable(&there.join("a/b")).unwrap();
+        assert_eq!([mode(&there), mode(&there.join("a")), mode(&there.join("a/b"))], [0o700, 0o755, 0o755]);
+        fs::write(there.join("file"), "").unwrap();
+        assert_eq!(make_passable(&there.join("file")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(make_passable(&there.join("file/below")).is_err());
     }
 
     #[test]
