@@ -17,13 +17,13 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind, recvmsg, setsockopt,
     socket, sockopt,
 };
-use nix::unistd::{Gid, Pid, Uid, chown};
+use nix::unistd::{Gid, Pid, chown};
 
 use super::container::Place;
 use super::reactor::{Interest, Token};
-use super::state_directory::describe;
+use super::state_directory::{describe, make_passable, remove_directory};
 use super::{Host, container_path, text};
-use crate::config::plan::{ContainerId, Image, User};
+use crate::config::plan::{ContainerId, Image};
 use crate::protocol::sd_notify;
 use crate::supervisor::event::ContainerEvent;
 use crate::supervisor::notice::Notice;
@@ -49,18 +49,19 @@ pub struct NotifySocket {
 }
 
 impl NotifySocket {
-    /// Makes `directory` anew, with a socket in it that `owner` can reach, and whoever is shown it.
-    fn bind(directory: &Path, owner: &User) -> Result<NotifySocket, String> {
+    /// Makes `directory` anew, with a socket in it that `group` can reach, and whoever is shown it.
+    ///
+    /// The directory stays ours: who owns it could put a link there that leads us to any file.
+    fn bind(directory: &Path, group: Option<Gid>) -> Result<NotifySocket, String> {
         let path = directory.join("socket");
-        let failed = |errno: Errno| describe("make", &path, &io::Error::from(errno));
-        remove(directory);
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700);
+        let failed = |error: io::Error| describe("make", directory, &error);
+        remove_directory(directory)?;
         if let Some(parent) = directory.parent() {
-            fs::create_dir_all(parent).map_err(|error| describe("make", parent, &error))?;
+            make_passable(parent).map_err(|error| describe("make", parent, &error))?;
         }
-        builder.create(directory).map_err(|error| describe("make", directory, &error))?;
-        let made = || -> nix::Result<OwnedFd> {
+        // What is there nevertheless is not ours.
+        fs::DirBuilder::new().mode(0o700).create(directory).map_err(failed)?;
+        let made = || -> io::Result<OwnedFd> {
             let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
             let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
             setsockopt(&socket, sockopt::PassCred, &true)?;
@@ -68,14 +69,18 @@ impl NotifySocket {
             let place = container_path::open(directory)?;
             let address = format!("{}/socket", container_path::path_of(&place));
             bind(socket.as_raw_fd(), &UnixAddr::new(address.as_str())?)?;
-            chown(directory, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
+            // A user of the container's own is somebody else to the socket's owner. The mode is set
+            // by a name, and so before anybody else can come to it.
+            fs::set_permissions(&address, fs::Permissions::from_mode(0o666))?;
             Ok(socket)
         };
-        let socket = made().map_err(failed)?;
-        // A user of the container's own is somebody else to the socket's owner.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o666))
-            .map_err(|error| describe("make", &path, &error))?;
-        Ok(NotifySocket { socket, directory: directory.to_owned(), told: false })
+        let socket = made().map_err(|error| describe("make", &path, &error))?;
+        let socket = NotifySocket { socket, directory: directory.to_owned(), told: false };
+        if group.is_some() {
+            chown(directory, None, group).map_err(|errno| failed(errno.into()))?;
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o710)).map_err(failed)?;
+        }
+        Ok(socket)
     }
 
     /// Where it is.
@@ -123,14 +128,9 @@ impl AsFd for NotifySocket {
 
 impl Drop for NotifySocket {
     fn drop(&mut self) {
-        remove(&self.directory);
+        // What cannot be removed is found by who makes it anew, or by the next supervisor.
+        let _ = remove_directory(&self.directory);
     }
-}
-
-/// What cannot be removed is found by who makes it anew, or by the next supervisor.
-fn remove(directory: &Path) {
-    let _ = fs::remove_file(directory.join("socket"));
-    let _ = fs::remove_dir(directory);
 }
 
 impl Host {
@@ -140,12 +140,13 @@ impl Host {
             return Ok(());
         }
         let directory = self.state.notify(place.id);
-        let owner = match &place.container.image {
-            Image::HostProcess(process) => process.user.clone(),
+        let group = match &place.container.image {
+            // The one group that it is started with.
+            Image::HostProcess(process) => Some(Gid::from_raw(process.user.gid)),
             // It gets the socket itself, by a mount, and needs no way through the directory.
-            Image::Bundle(_) | Image::Rootfs(_) => User::default(),
+            Image::Bundle(_) | Image::Rootfs(_) => None,
         };
-        let socket = NotifySocket::bind(&directory, &owner)?;
+        let socket = NotifySocket::bind(&directory, group)?;
         let on_host = matches!(place.container.image, Image::HostProcess(_));
         if on_host && socket.path().as_os_str().len() > ADDRESS_BYTES_MAX {
             return Err(format!(
@@ -224,7 +225,7 @@ mod tests {
         use nix::sys::socket::{ControlMessage, sendmsg};
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("n".repeat(120)).join("7");
-        let socket = NotifySocket::bind(&directory, &User::default()).unwrap();
+        let socket = NotifySocket::bind(&directory, None).unwrap();
         assert_eq!(socket.receive(), None);
         let client = UnixDatagram::unbound().unwrap();
         let place = container_path::open(&directory).unwrap();
@@ -245,5 +246,34 @@ mod tests {
         assert_eq!(socket.receive(), Some((own, vec![b'x'; MESSAGE_BYTES_MAX])));
         drop(socket);
         assert!(!directory.exists());
+    }
+    #[test]
+    fn the_directory_stays_ours_and_a_leftover_leads_nowhere() {
+        use std::os::unix::fs::{MetadataExt, symlink};
+        let parent = tempfile::tempdir().unwrap();
+        let path = |name: &str| parent.path().join(name);
+        let victim = path("victim");
+        fs::create_dir(path("elsewhere")).unwrap();
+        fs::write(&victim, "").unwrap();
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+        let directory = path("notify/7");
+        fs::create_dir_all(directory.join("junk")).unwrap();
+        symlink(&victim, directory.join("socket")).unwrap();
+        let ours = nix::unistd::geteuid();
+        let group = if ours.is_root() { Gid::from_raw(5678) } else { nix::unistd::getegid() };
+        let facts = |path: &Path| {
+            let meta = fs::symlink_metadata(path).unwrap();
+            (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+        };
+        for _ in 0..2 {
+            let socket = NotifySocket::bind(&directory, Some(group)).unwrap();
+            assert_eq!(facts(&directory), (ours.as_raw(), group.as_raw(), 0o710));
+            assert_eq!(facts(&socket.path()).2, 0o666);
+            assert_eq!(facts(&victim).2, 0o600);
+            assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+            drop(socket);
+            symlink(path("elsewhere"), &directory).unwrap();
+        }
+        assert_eq!(fs::read_dir(path("elsewhere")).unwrap().count(), 0);
     }
 }

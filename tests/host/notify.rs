@@ -1,7 +1,7 @@
 //! Containers that say themselves that they have started and are well.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 
 use super::machine::{Machine, RUNTIMES};
@@ -111,6 +111,15 @@ fn a_container_that_says_it_is_ready_gates_and_is_watched() {
 #[test]
 fn a_host_process_that_says_it_is_ready_gates_and_is_watched() {
     check(&machine("crun", ON_HOST), "/notify/0/socket");
+}
+
+#[test]
+fn a_host_process_of_another_user_finds_its_socket_whatever_our_umask_is() {
+    let mut machine = machine("crun", &format!("{ON_HOST}\nuser = \"1234:5678\""));
+    machine.wrap(&["/bin/sh", "-c", "umask 077; exec \"$@\"", "sh"]);
+    machine.set_state("made/anew/state");
+    fs::set_permissions(machine.path(""), fs::Permissions::from_mode(0o711)).unwrap();
+    check(&machine, "/notify/0/socket");
 }
 
 #[test]
