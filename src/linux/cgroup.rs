@@ -313,11 +313,6 @@ impl Tree {
         self.layout.unified.is_some()
     }
 
-    /// Whether `pid` is one of a container's processes.
-    pub fn has_process(&self, pod: &str, container: &str, pid: Pid) -> bool {
-        self.processes_of(pod, container).contains(&pid)
-    }
-
     /// A container's processes; some of them more than once, where it has cgroups in several
     /// hierarchies.
     pub fn processes_of(&self, pod: &str, container: &str) -> Vec<Pid> {

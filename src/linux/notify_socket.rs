@@ -120,6 +120,26 @@ fn sender_of(control: &[u8]) -> Option<Pid> {
     has_credentials.then(|| number(data).map(Pid::from_raw)).flatten()
 }
 
+/// What the container's own processes say, and one that is none of them. `own` is asked once for
+/// all messages: a container can have thousands of processes, and write in every turn.
+fn hear(messages: &[(Option<Pid>, Vec<u8>)], own: impl FnOnce() -> Vec<Pid>) -> (Notice, Option<Pid>) {
+    let (mut all, mut stranger) = (Notice::default(), None);
+    if messages.is_empty() {
+        return (all, stranger);
+    }
+    let own = own();
+    for (sender, message) in messages {
+        // 0: of another pid namespace.
+        let sender = sender.filter(|sender| sender.as_raw() > 0);
+        if sender.is_some_and(|sender| own.contains(&sender)) {
+            all.add(sd_notify::parse(message));
+        } else {
+            stranger = sender.or(stranger);
+        }
+    }
+    (all, stranger)
+}
+
 impl AsFd for NotifySocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -172,24 +192,14 @@ impl Host {
 
     /// Reads what a container says of itself. More than one turn takes is read in the next.
     pub(super) fn read_notices(&mut self, id: ContainerId) {
-        let mut all = Notice::default();
-        let mut strangers = None;
+        let Some(socket) = self.body(id).and_then(|body| body.notify.as_ref()) else { return };
+        let messages: Vec<_> = core::iter::from_fn(|| socket.receive()).take(MESSAGES_MAX).collect();
+        let mut heard = (Notice::default(), None);
         self.at_place(id, |host, place| {
-            for _ in 0..MESSAGES_MAX {
-                let socket = host.body(id).and_then(|body| body.notify.as_ref());
-                let Some((sender, message)) = socket.and_then(NotifySocket::receive) else { return };
-                let sender = sender.filter(|sender| sender.as_raw() > 0);
-                let own = sender.is_some_and(|sender| {
-                    host.cgroups.has_process(&place.pod.name, &place.container.name, sender)
-                });
-                if own {
-                    all.add(sd_notify::parse(&message));
-                } else {
-                    strangers = sender.or(strangers);
-                }
-            }
+            heard = hear(&messages, || host.cgroups.processes_of(&place.pod.name, &place.container.name));
         });
-        if let Some(sender) = strangers {
+        let (all, stranger) = heard;
+        if let Some(sender) = stranger {
             self.tell_of_stranger(id, sender);
         }
         if !all.is_empty() {
@@ -247,6 +257,26 @@ mod tests {
         drop(socket);
         assert!(!directory.exists());
     }
+    #[test]
+    fn whose_processes_they_are_is_asked_once_for_all_messages() {
+        let says = |pid: i32, message: &str| (Some(Pid::from_raw(pid)), message.as_bytes().to_vec());
+        let own = || vec![Pid::from_raw(7), Pid::from_raw(8)];
+        let mut asked = 0;
+        let count = || {
+            asked += 1;
+            own()
+        };
+        let messages = [says(7, "READY=1"), says(8, "WATCHDOG=1"), (None, b"STATUS=x".to_vec())];
+        let (all, stranger) = hear(&messages, count);
+        assert_eq!((asked, stranger), (1, None));
+        assert_eq!(all, sd_notify::parse(b"READY=1\nWATCHDOG=1"));
+        let (all, stranger) = hear(&[says(9, "READY=1"), says(0, "READY=1")], own);
+        assert!(all.is_empty());
+        assert_eq!(stranger, Some(Pid::from_raw(9)));
+        let (all, _) = hear(&[], || unreachable!("there is nothing to be asked"));
+        assert!(all.is_empty());
+    }
+
     #[test]
     fn the_directory_stays_ours_and_a_leftover_leads_nowhere() {
         use std::os::unix::fs::{MetadataExt, symlink};
