@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::Host;
 use super::regular_file;
-use super::state_directory::{StateDirectory, describe, make_directory, write_file};
+use super::state_directory::{StateDirectory, describe, make_directory, replace_file};
 use crate::config::plan::{Image, Network, Plan, Pod, PodId, VolumeSource};
 use crate::limits::FILE_BYTES_MAX;
 use crate::supervisor::kept::{self, Kept};
@@ -125,16 +125,12 @@ impl KeptState {
         let outcome = match &containers {
             None => Ok(()),
             Some(containers) => {
-                // Not a pod's name, so the next supervisor removes one that is left.
-                let new = self.directory.join(format!("{name}.new"));
                 let text = kept::write(plan, id, containers, &self.boot);
-                make_directory(&self.directory)
-                    .and_then(|()| write_file(&new, text.as_bytes()))
-                    .and_then(|()| fs::rename(&new, &path).map_err(|error| describe("rename", &new, &error)))
+                // The file beside it has no pod's name: the next supervisor removes one that is left.
+                make_directory(&self.directory).and_then(|()| replace_file(&path, text.as_bytes()))
             }
         };
         if containers.is_none() || outcome.is_err() {
-            let _ = fs::remove_file(self.directory.join(format!("{name}.new")));
             // Better none than one that tells of what was.
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {

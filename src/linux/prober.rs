@@ -11,7 +11,7 @@ use super::container::{Place, read_log};
 use super::descendants::kill_with_descendants;
 use super::network_probe::{NetworkProbe, Progress, Purpose, Whereabouts};
 use super::reactor::{CallSlot, Token};
-use super::state_directory::{describe, write_file};
+use super::state_directory::{describe, replace_file};
 use super::{Host, host_process, spawn, text};
 use crate::config::plan::{Check, Container, ContainerId, Image, Network};
 use crate::oci::{bundle, command, spec};
@@ -162,10 +162,10 @@ impl Host {
         // runc writes it under this name first, and when that is there (it was killed just then),
         // kills the command that it has started and fails.
         let _ = fs::remove_file(place.bundle.join(format!(".exec-{}.pid", slot.name())));
-        // Written once an instance.
+        // Written once an instance, so it must be whole.
         let process_file = place.bundle.join(format!("exec-{}.json", slot.name()));
         if !process_file.exists() {
-            write_file(&process_file, &process()?)?;
+            replace_file(&process_file, &process()?)?;
         }
         let (process_file, pid_file) = (text(&process_file), text(&pid_file));
         let words = self.words(place, &log, |call| call.exec(&process_file, &pid_file))?;

@@ -186,6 +186,20 @@ pub fn write_file(path: &Path, content: &[u8]) -> Result<(), String> {
     fs::write(path, content).map_err(|error| describe("write", path, &error))
 }
 
+/// Writes a file so that it is there whole or as it was before, whatever happens (a full disk),
+/// by a file beside it, `<path>.new`.
+pub fn replace_file(path: &Path, content: &[u8]) -> Result<(), String> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = Path::new(&new);
+    let outcome = write_file(new, content)
+        .and_then(|()| fs::rename(new, path).map_err(|error| describe("rename", new, &error)));
+    if outcome.is_err() {
+        let _ = fs::remove_file(new);
+    }
+    outcome
+}
+
 /// The error text of a failed call on a path.
 pub fn describe(verb: &str, path: &Path, error: &io::Error) -> String {
     format!("cannot {verb} `{}`: {}", path.display(), reason(error))
@@ -220,6 +234,24 @@ mod tests {
         fs::write(there.join("file"), "").unwrap();
         assert_eq!(make_passable(&there.join("file")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert!(make_passable(&there.join("file/below")).is_err());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_whole_is_as_it_was() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("exec.json");
+        let new = parent.path().join("exec.json.new");
+        for before in [None, Some("whole")] {
+            if let Some(before) = before {
+                replace_file(&path, before.as_bytes()).unwrap();
+            }
+            // Can be opened, and takes nothing.
+            std::os::unix::fs::symlink("/dev/full", &new).unwrap();
+            let error = replace_file(&path, b"torn").unwrap_err();
+            assert_eq!(error, format!("cannot write `{}`: No space left on device", new.display()));
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), before);
+            assert!(new.symlink_metadata().is_err(), "it was left");
+        }
     }
 
     #[test]
