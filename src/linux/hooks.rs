@@ -24,7 +24,7 @@ impl Host {
                 self.exec(place, CallSlot::Hook(kind), command).map(|call| (Try::Exec(call), None))
             }
             Check::HttpGet { .. } | Check::TcpSocket { .. } | Check::Grpc { .. } | Check::Unix { .. } => {
-                match NetworkProbe::start(check, Purpose::Hook, self.whereabouts(place)) {
+                match NetworkProbe::start(check, Purpose::Hook, self.whereabouts(place), None) {
                     Some(Ok((probe, progress))) => Ok((Try::Network(Box::new(probe)), Some(progress))),
                     Some(Err(error)) => Err(error),
                     None => return,

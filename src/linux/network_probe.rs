@@ -65,6 +65,8 @@ pub struct NetworkProbe {
     outgoing: Vec<u8>,
     /// When it connects again.
     again_at: Option<Instant>,
+    /// See [`NetworkProbe::start`].
+    until: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -99,12 +101,14 @@ pub enum Progress {
 }
 
 impl NetworkProbe {
-    /// Begins to connect. `None`: `check` needs no connection. In the error: why it could not be
-    /// tried.
+    /// Begins to connect. `until`: when its time is over, if that is known; it does not pause beyond
+    /// that, so that the last refusal is told. `None`: `check` needs no connection. In the error: why
+    /// it could not be tried.
     pub fn start(
         check: &Check,
         purpose: Purpose,
         whereabouts: Whereabouts,
+        until: Option<Instant>,
     ) -> Option<Result<(NetworkProbe, Progress), String>> {
         let (peer, conversation, outgoing) = match check {
             Check::Exec { .. } => return None,
@@ -145,6 +149,7 @@ impl NetworkProbe {
             connected: false,
             outgoing,
             again_at: None,
+            until,
         };
         Some(probe.connect().map(|progress| (probe, progress)))
     }
@@ -230,9 +235,10 @@ impl NetworkProbe {
             Conversation::Grpc(_) => errno == Errno::ECONNREFUSED,
             Conversation::Connection | Conversation::Http { .. } => errno == Errno::EAGAIN,
         };
-        if again {
+        let at = clock::now().after(AGAIN);
+        if again && self.until.is_none_or(|until| at < until) {
             self.socket = None;
-            self.again_at = Some(clock::now().after(AGAIN));
+            self.again_at = Some(at);
             return Progress::Pauses;
         }
         failed(match (&self.peer, errno) {
@@ -343,7 +349,8 @@ mod tests {
     }
 
     fn run_for(check: &Check, purpose: Purpose) -> (Outcome, String) {
-        let (probe, progress) = NetworkProbe::start(check, purpose, Whereabouts::default()).unwrap().unwrap();
+        let (probe, progress) =
+            NetworkProbe::start(check, purpose, Whereabouts::default(), None).unwrap().unwrap();
         go_on(probe, progress)
     }
 
@@ -504,7 +511,7 @@ mod tests {
         };
         let check = Check::Grpc { port, service: "app".to_owned() };
         let (mut probe, mut progress) =
-            NetworkProbe::start(&check, Purpose::Probe, Whereabouts::default()).unwrap().unwrap();
+            NetworkProbe::start(&check, Purpose::Probe, Whereabouts::default(), None).unwrap().unwrap();
         if let Progress::Moved(Interest::Writable) = progress {
             progress = probe.advance();
         }
@@ -531,6 +538,32 @@ mod tests {
         });
         assert_eq!(go_on(probe, progress), (Outcome::Success, "SERVING".to_owned()));
         assert_eq!(&server.join().unwrap(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    }
+
+    #[test]
+    fn a_grpc_server_that_refuses_to_the_end_is_told_so() {
+        let port = {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        let check = Check::Grpc { port, service: String::new() };
+        let begin = clock::now();
+        let until = Some(begin.after(AGAIN * 2));
+        let (mut probe, mut progress) =
+            NetworkProbe::start(&check, Purpose::Probe, Whereabouts::default(), until).unwrap().unwrap();
+        let mut pauses = 0;
+        while let Progress::Moved(_) | Progress::Pauses = progress {
+            assert!(clock::now().since(begin) < AGAIN * 20, "it goes on");
+            progress = if probe.again_at().is_some() {
+                pauses += 1;
+                probe.connect_again()
+            } else {
+                probe.advance()
+            };
+        }
+        assert!(pauses > 0);
+        let Progress::Done(outcome, why) = progress else { panic!("{progress:?}") };
+        assert_eq!((outcome, why.as_str()), (Outcome::Failure, "cannot connect: Connection refused"));
     }
 
     #[test]

@@ -37,7 +37,9 @@ impl Host {
                 self.exec(place, CallSlot::Exec(kind), command).map(|call| (Try::Exec(call), None))
             }
             Check::HttpGet { .. } | Check::TcpSocket { .. } | Check::Grpc { .. } | Check::Unix { .. } => {
-                match NetworkProbe::start(&probe.check, Purpose::Probe, self.whereabouts(place)) {
+                let until = self.now().after(probe.timeout);
+                match NetworkProbe::start(&probe.check, Purpose::Probe, self.whereabouts(place), Some(until))
+                {
                     Some(Ok((probe, progress))) => Ok((Try::Network(Box::new(probe)), Some(progress))),
                     Some(Err(error)) => Err(error),
                     None => return,

@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitStatus, waitpid};
 use outrigger::config::plan::Check;
 use outrigger::linux::call::{Call, Program, Voice};
+use outrigger::linux::clock;
 use outrigger::linux::network_probe::{NetworkProbe, Progress, Purpose, Whereabouts};
 use outrigger::linux::prober;
 use outrigger::linux::reactor::Interest;
@@ -101,8 +102,10 @@ fn pause(duration: Duration) {
 /// Asks as the loop does, within a timeout: past it the try is cancelled and counts as a failure.
 fn ask(check: &Check, timeout: Duration) -> Result<(Outcome, String), String> {
     let until = Instant::now() + timeout;
-    let (mut probe, mut progress) = NetworkProbe::start(check, Purpose::Probe, Whereabouts::default())
-        .ok_or("it needs no connection")??;
+    let over_at = Some(clock::now().after(timeout));
+    let (mut probe, mut progress) =
+        NetworkProbe::start(check, Purpose::Probe, Whereabouts::default(), over_at)
+            .ok_or("it needs no connection")??;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         progress = match progress {
