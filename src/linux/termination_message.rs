@@ -71,7 +71,7 @@ impl Host {
         }
         // Without its file, or when that cannot be read, it has left no message.
         let Ok(bytes) = regular_file::read(&self.message_file(at), MESSAGE_BYTES_MAX) else { return };
-        let message = text(bytes.get(..bytes_max(at.pod)).unwrap_or(&bytes));
+        let message = beginning(&bytes, bytes_max(at.pod));
         if !message.is_empty() {
             self.tell(at.id, ContainerEvent::TerminationMessage(message));
         }
@@ -89,10 +89,53 @@ fn bytes_max(pod: &Pod) -> usize {
 
 /// The end of a container's output as its message.
 pub(super) fn last_lines(lines: &[u8], pod: &Pod) -> Box<str> {
-    text(lines.get(lines.len().saturating_sub(bytes_max(pod))..).unwrap_or(lines))
+    end(lines, bytes_max(pod))
 }
 
-/// What was written, as text: what is no UTF-8 is replaced.
-fn text(bytes: &[u8]) -> Box<str> {
-    String::from_utf8_lossy(bytes).into()
+/// What was written, as text of at most `most` bytes: what is no UTF-8 is replaced, which makes it
+/// longer, and so before it is cut.
+fn beginning(bytes: &[u8], most: usize) -> Box<str> {
+    let text = String::from_utf8_lossy(bytes);
+    let cut = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    text.get(..cut.unwrap_or_default()).unwrap_or_default().into()
+}
+
+/// The same, with its end kept.
+fn end(bytes: &[u8], most: usize) -> Box<str> {
+    let text = String::from_utf8_lossy(bytes);
+    let cut = (text.len().saturating_sub(most)..=text.len()).find(|at| text.is_char_boundary(*at));
+    text.get(cut.unwrap_or_default()..).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_replaced_counts_as_what_it_has_become() {
+        // Each becomes three bytes.
+        let broken = [0xff; 10];
+        assert_eq!(&*beginning(&broken, 10), "\u{fffd}".repeat(3));
+        assert_eq!(&*end(&broken, 10), "\u{fffd}".repeat(3));
+        assert_eq!(beginning(&broken, 30).len(), 30);
+        assert_eq!(end(&broken, 30).len(), 30);
+    }
+
+    #[test]
+    fn it_is_cut_between_characters() {
+        let text = "aäöüz".as_bytes();
+        for (most, first, last) in [
+            (0, "", ""),
+            (1, "a", "z"),
+            (2, "a", "z"),
+            (3, "aä", "üz"),
+            (7, "aäöü", "äöüz"),
+            (8, "aäöüz", "aäöüz"),
+            (100, "aäöüz", "aäöüz"),
+        ] {
+            assert_eq!((&*beginning(text, most), &*end(text, most)), (first, last), "{most}");
+        }
+        // A character that was read in part only is none of the message.
+        assert_eq!(&*beginning(&text[..2], 1), "a");
+    }
 }
