@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, connect, getsockopt, setsockopt, socket,
-    sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, connect, getpeername, getsockopt,
+    setsockopt, socket, sockopt,
 };
 use nix::unistd::Pid;
 
@@ -212,7 +212,11 @@ impl NetworkProbe {
         let Some(socket) = &self.socket else { return Progress::Pauses };
         if !self.connected {
             return match getsockopt(socket, sockopt::SocketError) {
-                Ok(0) => self.begin(),
+                // Woken for nothing, it has no error either: only a peer tells that it is connected.
+                Ok(0) => match getpeername::<SockaddrStorage>(socket.as_raw_fd()) {
+                    Err(Errno::ENOTCONN) => Progress::Waits(Interest::Writable),
+                    Ok(_) | Err(_) => self.begin(),
+                },
                 Ok(number) => self.refused(Errno::from_raw(number)),
                 Err(errno) => self.refused(errno),
             };
@@ -501,6 +505,26 @@ mod tests {
         assert_eq!(run(&check), (Outcome::Success, String::new()));
         drop(listener);
         assert_eq!(run(&check), (Outcome::Failure, "cannot connect: Connection refused".to_owned()));
+    }
+
+    #[test]
+    fn a_connection_that_is_still_being_made_is_waited_for() {
+        use nix::sys::socket::{Backlog, SockaddrIn, bind, getsockname, listen};
+        let listener = make_socket(AddressFamily::Inet).unwrap();
+        bind(listener.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let address: SockaddrIn = getsockname(listener.as_raw_fd()).unwrap();
+        // Its queue is full: who comes next gets no answer.
+        let others: Vec<OwnedFd> = (0..4).map(|_| make_socket(AddressFamily::Inet).unwrap()).collect();
+        for other in &others {
+            let _ = connect(other.as_raw_fd(), &address);
+        }
+        let check = Check::TcpSocket { host: localhost(), port: address.port() };
+        let (mut probe, progress) =
+            NetworkProbe::start(&check, Purpose::Probe, Whereabouts::default(), None).unwrap().unwrap();
+        assert!(matches!(progress, Progress::Moved(Interest::Writable)), "{progress:?}");
+        let progress = probe.advance();
+        assert!(matches!(progress, Progress::Waits(Interest::Writable)), "{progress:?}");
     }
 
     #[test]
